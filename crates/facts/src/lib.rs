@@ -1,0 +1,12 @@
+//! What can be seen of a server and of a host: the types that adapters fill and pure crates read.
+//!
+//! A fact is seen, unknown with the reason, or absent ([`Seen`]); nothing here has a default that could be
+//! mistaken for an observation. This crate collects nothing and decides nothing.
+
+mod host;
+mod seen;
+mod server;
+
+pub use host::*;
+pub use seen::Seen;
+pub use server::*;
