@@ -1,1 +1,70 @@
-fn main() {}
+//! The project's own checks: `cargo xtask tidy` runs them all, and each is also a test of this crate.
+//!
+//! A check reads the tree and reports what is wrong and what to do instead; it never changes a file. What
+//! rustc, clippy and rustfmt already check is left to them.
+
+mod cargo;
+mod checks;
+#[cfg(test)]
+mod scripts;
+mod source;
+mod spdx;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::checks::CHECKS;
+use crate::tree::Tree;
+
+#[derive(Parser)]
+#[command(about = "The project's own checks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks crate edges, purity, sizes, module docs, words, dependencies and the changelog.
+    Tidy,
+}
+
+/// The folder of the workspace, which holds this crate's folder.
+fn workspace_root() -> Result<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .context("this crate is not inside a workspace")
+}
+
+#[expect(clippy::print_stdout, reason = "a command of the project's own, with nobody else to print for it")]
+fn tidy() -> Result<ExitCode> {
+    let tree = Tree::read(&workspace_root()?)?;
+    let mut finding_count = 0_usize;
+    for check in CHECKS {
+        let report = (check.run)(&tree).with_context(|| format!("check `{}` could not run", check.id))?;
+        for note in &report.notes {
+            println!("{}: note: {note}", check.id);
+        }
+        for finding in &report.findings {
+            println!("{}: {finding}", check.id);
+        }
+        finding_count += report.findings.len();
+    }
+    if finding_count == 0 {
+        println!("tidy: {} checks on {} files, nothing to report", CHECKS.len(), tree.files.len());
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("tidy: to put right: {finding_count}");
+    Ok(ExitCode::FAILURE)
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().task {
+        Task::Tidy => tidy(),
+    }
+}

@@ -3,10 +3,14 @@
 //! This is the only crate that knows differences between vendors and versions: everything else asks
 //! a [`Flavor`]. It is pure and knows nothing of connections.
 
+mod account;
 mod capability;
 mod statement;
+mod variable;
 mod version;
 
-pub use capability::{CAPABILITIES, Capability, CapabilityRow};
-pub use statement::{Statements, TlsReload};
-pub use version::{Flavor, ParseVersionError, SUPPORTED, Support, Vendor, Version};
+pub use account::Privilege;
+pub use capability::{CAPABILITIES, Capability, CapabilityRow, Span};
+pub use statement::{ReplicaColumns, Source, SourceTls, Statements, TlsReload};
+pub use variable::{Since, VARIABLES, ValueKind, Variable, variable};
+pub use version::{Flavor, ParseVersionError, SUPPORTED, Support, SupportedRow, Vendor, Version};

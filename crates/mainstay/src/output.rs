@@ -1,0 +1,76 @@
+//! Printing: the only place that writes to standard output and error.
+//!
+//! A command has one result type that renders as text for people and as JSON for programs, so the two cannot
+//! drift apart. A closed pipe ends the program quietly.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Format {
+    /// The format `--json` asks for.
+    pub(crate) const fn from_flag(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// Writes a result.
+pub(crate) fn result<T: Display + Serialize>(format: Format, value: &T) {
+    match format {
+        Format::Text => text(&value.to_string()),
+        Format::Json => match serde_json::to_string_pretty(value) {
+            Ok(json) => text(&json),
+            Err(error) => message(&format!("error: the result cannot be written as JSON: {error}")),
+        },
+    }
+}
+
+/// Writes text to standard output, ending the program quietly when nobody reads it.
+pub(crate) fn text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline.as_bytes())).and_then(|()| out.flush());
+    if written.is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Writes a line for the person to standard error.
+pub(crate) fn message(line: &str) {
+    // Nothing is left to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Asks a question on the terminal; `None` without one.
+pub(crate) fn ask(question: &str) -> Option<String> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question} ").and_then(|()| err.flush()).ok()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_owned())
+}
+
+/// Clears the screen and writes a page, for `--watch`.
+pub(crate) fn page(text_of_page: &str) {
+    text(&format!("\x1b[H\x1b[2J{text_of_page}"));
+}
+
+/// Writes raw bytes, such as completions.
+pub(crate) fn bytes(bytes: &[u8]) {
+    if std::io::stdout().lock().write_all(bytes).is_err() {
+        std::process::exit(0);
+    }
+}

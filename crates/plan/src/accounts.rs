@@ -1,0 +1,516 @@
+//! The table of accounts and grants, and the steps from the accounts a server has to the ones it should have.
+//!
+//! Least privilege: each account has what its row says and nothing else. Passwords are never here, only the
+//! file each one is in.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use facts::{AccountFacts, Seen, ServerFacts};
+use flavor::{Flavor, Privilege};
+use ipnet::IpNet;
+use spec::{Spec, Topology, Unmanaged};
+use sqltext::{Grant, GrantObject};
+
+use crate::observation::{Observation, PasswordMatch};
+use crate::step::{Action, Change, Finding, Risk, Severity, Step};
+
+/// On what a grant is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GrantObjectWanted {
+    /// `*.*`.
+    Global,
+    /// Every object of one database.
+    Database(String),
+}
+
+/// One account as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedAccount {
+    /// User.
+    pub user: String,
+    /// Host part, in the form this server understands.
+    pub host: String,
+    /// Authentication plugin.
+    pub plugin: &'static str,
+    /// Where its password is.
+    pub password_file: PathBuf,
+    /// `REQUIRE SSL`.
+    pub require_tls: bool,
+    /// Grants: object and privilege names.
+    pub grants: Vec<(GrantObjectWanted, Vec<&'static str>)>,
+    /// Who needs it.
+    pub purpose: &'static str,
+}
+
+/// An account's role in the cluster: one row of the table of grants.
+struct Role {
+    user: String,
+    password_file: PathBuf,
+    purpose: &'static str,
+    /// Only Mainstay itself logs in with it, so TLS can be required of it.
+    ours: bool,
+    from: From,
+    global: &'static [Privilege],
+    databases: Vec<String>,
+    /// Read-only view of one database.
+    reads: &'static [&'static str],
+}
+
+/// Where an account logs in from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    Localhost,
+    Nodes,
+    LocalhostAndNodes,
+    LocalhostAndClients,
+}
+
+/// Every account the spec calls for, on this server.
+///
+/// # Errors
+/// Sentences about networks for which this server has no account form.
+pub fn wanted_accounts(spec: &Spec, flavor: Flavor) -> Result<Vec<WantedAccount>, Vec<String>> {
+    let mut accounts = Vec::new();
+    let mut problems = Vec::new();
+    for role in roles(spec) {
+        for host in hosts(spec, flavor, role.from, &mut problems) {
+            accounts.push(account(spec, flavor, &role, host));
+        }
+    }
+    if problems.is_empty() { Ok(accounts) } else { Err(problems) }
+}
+
+fn roles(spec: &Spec) -> Vec<Role> {
+    let secret = |name: &str| spec.paths.secrets.join(name);
+    let mut roles = Vec::new();
+    if let Some(cloudstack) = &spec.cloudstack {
+        roles.push(Role {
+            user: cloudstack.user.clone(),
+            password_file: cloudstack.password_file.clone(),
+            purpose: "CloudStack's management and usage servers",
+            ours: false,
+            from: From::LocalhostAndClients,
+            global: &[Privilege::Process],
+            databases: vec!["cloud".to_owned(), "cloud_usage".to_owned()],
+            reads: &[],
+        });
+    }
+    for service in spec.openstack.iter().flat_map(|openstack| &openstack.services) {
+        roles.push(Role {
+            user: service.name.clone(),
+            password_file: service.password_file.clone(),
+            purpose: "an OpenStack service",
+            ours: false,
+            from: From::LocalhostAndClients,
+            global: &[],
+            databases: service.databases.clone(),
+            reads: &[],
+        });
+    }
+    if spec.cluster.topology != Topology::Single {
+        roles.push(Role {
+            user: "mainstay_repl".to_owned(),
+            password_file: secret("mainstay_repl"),
+            purpose: "replication between nodes",
+            ours: true,
+            from: From::Nodes,
+            global: &[Privilege::Replicate],
+            databases: Vec::new(),
+            reads: &[],
+        });
+    }
+    roles.push(Role {
+        user: "mainstay_monitor".to_owned(),
+        password_file: secret("mainstay_monitor"),
+        purpose: "status and monitoring",
+        ours: true,
+        from: From::LocalhostAndNodes,
+        global: &[Privilege::Process, Privilege::ReplicationMonitor, Privilege::ShowDatabases],
+        databases: Vec::new(),
+        reads: &["performance_schema"],
+    });
+    roles.push(Role {
+        user: "mainstay_backup".to_owned(),
+        password_file: secret("mainstay_backup"),
+        purpose: "backups",
+        ours: true,
+        from: From::Localhost,
+        global: &[
+            Privilege::Select,
+            Privilege::Reload,
+            Privilege::LockTables,
+            Privilege::ShowView,
+            Privilege::Event,
+            Privilege::Trigger,
+            Privilege::Process,
+            Privilege::ReplicationMonitor,
+            Privilege::Backup,
+        ],
+        databases: Vec::new(),
+        reads: &[],
+    });
+    roles
+}
+
+fn account(spec: &Spec, flavor: Flavor, role: &Role, host: String) -> WantedAccount {
+    let mut grants = Vec::new();
+    let global: Vec<&'static str> =
+        role.global.iter().flat_map(|privilege| flavor.privilege(*privilege)).copied().collect();
+    if !global.is_empty() {
+        grants.push((GrantObjectWanted::Global, global));
+    }
+    for database in &role.databases {
+        grants.push((GrantObjectWanted::Database(database.clone()), vec!["ALL PRIVILEGES"]));
+    }
+    for database in role.reads {
+        grants.push((GrantObjectWanted::Database((*database).to_owned()), vec!["SELECT"]));
+    }
+    WantedAccount {
+        user: role.user.clone(),
+        require_tls: role.ours && spec.tls.is_some() && host != "localhost",
+        host,
+        plugin: flavor.password_plugin(),
+        password_file: role.password_file.clone(),
+        grants,
+        purpose: role.purpose,
+    }
+}
+
+fn hosts(spec: &Spec, flavor: Flavor, from: From, problems: &mut Vec<String>) -> Vec<String> {
+    let nodes = || spec.nodes.iter().map(|node| IpNet::from(node.address));
+    let clients = || {
+        let cloudstack = spec.cloudstack.iter().flat_map(|cloudstack| cloudstack.networks.iter().copied());
+        let openstack = spec.openstack.iter().flat_map(|openstack| openstack.networks.iter().copied());
+        cloudstack.chain(openstack)
+    };
+    let networks: Vec<IpNet> = match from {
+        From::Localhost => Vec::new(),
+        From::Nodes | From::LocalhostAndNodes => nodes().chain(spec.accounts.networks.iter().copied()).collect(),
+        From::LocalhostAndClients => clients().collect(),
+    };
+    let mut hosts = Vec::new();
+    if from != From::Nodes {
+        hosts.push("localhost".to_owned());
+    }
+    for network in networks {
+        match flavor.account_host(network.network(), network.prefix_len()) {
+            Some(host) if !hosts.contains(&host) => hosts.push(host),
+            Some(_) => {}
+            None => problems.push(format!(
+                "{flavor} has no account form for the network {network}; name its addresses one by one (/128)"
+            )),
+        }
+    }
+    hosts
+}
+
+/// Steps and findings for accounts.
+pub(crate) struct AccountSteps {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// From the accounts a server has (none, on one that does not run yet) to the wanted ones.
+pub(crate) fn account_steps(
+    spec: &Spec,
+    flavor: Flavor,
+    observation: &Observation,
+    wanted: &[WantedAccount],
+) -> AccountSteps {
+    let mut out = AccountSteps { steps: Vec::new(), findings: Vec::new() };
+    let empty = Vec::new();
+    let found: &[AccountFacts] = match &observation.state.server {
+        Seen::Known(ServerFacts { accounts: Seen::Known(accounts), .. }) => accounts,
+        Seen::Known(ServerFacts { accounts: Seen::Unknown(why), .. }) => {
+            out.findings.push(Finding {
+                id: "account/unreadable".to_owned(),
+                severity: Severity::Blocks,
+                sentence: format!("the login may not read the server's accounts: {why}"),
+                fix: "run as root over the socket, or name a login with `admin_defaults_file` in [accounts]".to_owned(),
+            });
+            return out;
+        }
+        Seen::Known(_) | Seen::Unknown(_) | Seen::Absent => &empty,
+    };
+    for account in wanted {
+        let present =
+            found.iter().find(|seen| !seen.is_role && seen.user == account.user && seen.host == account.host);
+        match present {
+            None => create(account, &mut out.steps),
+            Some(seen) => align(account, seen, observation, &mut out.steps),
+        }
+    }
+    for seen in found {
+        let managed = wanted.iter().any(|account| account.user == seen.user && account.host == seen.host);
+        if !managed {
+            leftover(spec, flavor, seen, &mut out);
+        }
+    }
+    out
+}
+
+fn name(user: &str, host: &str) -> String {
+    format!("{user}@{host}")
+}
+
+fn create(account: &WantedAccount, steps: &mut Vec<Step>) {
+    let name = name(&account.user, &account.host);
+    steps.push(Step {
+        id: format!("account/{name}/create"),
+        title: format!("create account {name}"),
+        reason: format!("for {}", account.purpose),
+        source: None,
+        risk: Risk::None,
+        restarts: false,
+        changes: vec![change(&name, None, Some(format!("{}, password in {}", account.plugin, account.password_file.display())))],
+        action: Action::CreateAccount {
+            user: account.user.clone(),
+            host: account.host.clone(),
+            plugin: account.plugin.to_owned(),
+            password_file: account.password_file.clone(),
+            require_tls: account.require_tls,
+        },
+    });
+    for (object, privileges) in &account.grants {
+        steps.push(grant(account, object, privileges.iter().map(|name| (*name).to_owned()).collect()));
+    }
+}
+
+fn change(what: &str, found: Option<String>, wanted: Option<String>) -> Change {
+    Change { what: what.to_owned(), found, wanted, why: String::new() }
+}
+
+fn object_text(object: &GrantObjectWanted) -> String {
+    match object {
+        GrantObjectWanted::Global => "*.*".to_owned(),
+        GrantObjectWanted::Database(database) => format!("{database}.*"),
+    }
+}
+
+fn grant(account: &WantedAccount, object: &GrantObjectWanted, privileges: Vec<String>) -> Step {
+    let name = name(&account.user, &account.host);
+    let on = object_text(object);
+    let list = privileges.join(", ");
+    Step {
+        id: format!("account/{name}/grant/{on}"),
+        title: format!("grant {list} on {on} to {name}"),
+        reason: format!("needed by {}", account.purpose),
+        source: None,
+        risk: Risk::None,
+        restarts: false,
+        changes: vec![change(&format!("{name} on {on}"), None, Some(list))],
+        action: Action::Grant {
+            user: account.user.clone(),
+            host: account.host.clone(),
+            privileges,
+            database: match object {
+                GrantObjectWanted::Global => None,
+                GrantObjectWanted::Database(database) => Some(database.clone()),
+            },
+        },
+    }
+}
+
+fn align(account: &WantedAccount, seen: &AccountFacts, observation: &Observation, steps: &mut Vec<Step>) {
+    let name = name(&account.user, &account.host);
+    let password = observation.state.passwords.get(&name).copied();
+    let other_plugins = !seen.other_plugins.is_empty();
+    if seen.plugin != account.plugin || other_plugins || password != Some(PasswordMatch::Same) {
+        let found = if seen.plugin != account.plugin || other_plugins {
+            let mut plugins = vec![seen.plugin.clone()];
+            plugins.extend(seen.other_plugins.iter().cloned());
+            plugins.join(" or ")
+        } else {
+            "another password".to_owned()
+        };
+        steps.push(Step {
+            id: format!("account/{name}/password"),
+            title: format!("set the password of {name} from {}", account.password_file.display()),
+            reason: "the server checks another password than the one in the file".to_owned(),
+            source: None,
+            risk: Risk::Clients,
+            restarts: false,
+            changes: vec![change(&name, Some(found), Some(format!("{}, the file's password", account.plugin)))],
+            action: Action::SetPassword {
+                user: account.user.clone(),
+                host: account.host.clone(),
+                plugin: account.plugin.to_owned(),
+                password_file: account.password_file.clone(),
+            },
+        });
+    }
+    login_rules(account, seen, &name, steps);
+    grants(account, seen, &name, steps);
+}
+
+fn login_rules(account: &WantedAccount, seen: &AccountFacts, name: &str, steps: &mut Vec<Step>) {
+    let requires = !seen.tls.is_empty();
+    let tls_differs = requires != account.require_tls;
+    if !tls_differs && !seen.locked {
+        return;
+    }
+    let mut changes = Vec::new();
+    if tls_differs {
+        let text = |on: bool| if on { "TLS required" } else { "TLS not required" }.to_owned();
+        changes.push(change(name, Some(text(requires)), Some(text(account.require_tls))));
+    }
+    if seen.locked {
+        changes.push(change(name, Some("locked".to_owned()), Some("unlocked".to_owned())));
+    }
+    steps.push(Step {
+        id: format!("account/{name}/login"),
+        title: format!("change how {name} logs in"),
+        reason: format!("as {} needs it", account.purpose),
+        source: None,
+        risk: Risk::Clients,
+        restarts: false,
+        changes,
+        action: Action::AlterAccount {
+            user: account.user.clone(),
+            host: account.host.clone(),
+            require_tls: tls_differs.then_some(account.require_tls),
+            unlock: seen.locked,
+        },
+    });
+}
+
+fn grants(account: &WantedAccount, seen: &AccountFacts, name: &str, steps: &mut Vec<Step>) {
+    let mut missing: Vec<(GrantObjectWanted, BTreeSet<String>)> = account
+        .grants
+        .iter()
+        .map(|(object, names)| (object.clone(), names.iter().map(|name| (*name).to_owned()).collect()))
+        .collect();
+    for line in &seen.grants {
+        match sqltext::parse_grant(line) {
+            Ok(grant) => stray(account, &grant, line, &mut missing, name, steps),
+            // A line that cannot be read is shown and left to the operator through the revoke's own failure.
+            Err(_) => steps.push(revoke(account, name, line, line.clone())),
+        }
+    }
+    for (object, names) in missing {
+        if !names.is_empty() {
+            steps.push(grant(account, &object, names.into_iter().collect()));
+        }
+    }
+}
+
+/// Takes what the grant gives out of `missing`; what it gives beyond is revoked.
+fn stray(
+    account: &WantedAccount,
+    grant: &Grant,
+    line: &str,
+    missing: &mut [(GrantObjectWanted, BTreeSet<String>)],
+    name: &str,
+    steps: &mut Vec<Step>,
+) {
+    let object = match &grant.object {
+        GrantObject::Global => Some(GrantObjectWanted::Global),
+        GrantObject::Schema(schema) => Some(GrantObjectWanted::Database(schema.replace("\\_", "_").replace("\\%", "%"))),
+        GrantObject::Table(..) | GrantObject::Routine { .. } | GrantObject::Proxy { .. } | GrantObject::Role(_) => None,
+    };
+    let mut extra: BTreeSet<String> =
+        grant.privileges.iter().filter(|privilege| privilege.as_str() != "USAGE").cloned().collect();
+    if let Some(wanted) =
+        object.as_ref().and_then(|object| missing.iter_mut().find(|(wanted, _)| wanted == object))
+    {
+        for privilege in wanted_of(account, object.as_ref()) {
+            extra.remove(&privilege);
+        }
+        wanted.1.retain(|privilege| !grant.privileges.contains(privilege));
+    }
+    let on = match sqltext_object(&grant.object) {
+        Some(on) => on,
+        None => {
+            steps.push(revoke(account, name, line, line.to_owned()));
+            return;
+        }
+    };
+    if grant.grant_option {
+        extra.insert("GRANT OPTION".to_owned());
+    }
+    if !extra.is_empty() {
+        let list = extra.into_iter().collect::<Vec<_>>().join(", ");
+        steps.push(revoke(account, name, &format!("{list} on {on}"), format!("{list} ON {on}")));
+    }
+}
+
+fn wanted_of(account: &WantedAccount, object: Option<&GrantObjectWanted>) -> Vec<String> {
+    account
+        .grants
+        .iter()
+        .filter(|(wanted, _)| Some(wanted) == object)
+        .flat_map(|(_, names)| names.iter().map(|name| (*name).to_owned()))
+        .collect()
+}
+
+/// The object part of a `REVOKE`, quoted as `SHOW GRANTS` prints it (a schema pattern keeps its escapes).
+fn sqltext_object(object: &GrantObject) -> Option<String> {
+    match object {
+        GrantObject::Global => Some("*.*".to_owned()),
+        GrantObject::Schema(schema) => Some(format!("{}.*", sqltext::quote_ident(schema).ok()?)),
+        GrantObject::Table(schema, table) => {
+            Some(format!("{}.{}", sqltext::quote_ident(schema).ok()?, sqltext::quote_ident(table).ok()?))
+        }
+        GrantObject::Routine { kind, schema, name } => {
+            Some(format!("{kind} {}.{}", sqltext::quote_ident(schema).ok()?, sqltext::quote_ident(name).ok()?))
+        }
+        GrantObject::Proxy { .. } | GrantObject::Role(_) => None,
+    }
+}
+
+fn revoke(account: &WantedAccount, name: &str, shown: &str, grant: String) -> Step {
+    Step {
+        id: format!("account/{name}/revoke/{shown}"),
+        title: format!("revoke {shown} from {name}"),
+        reason: "not in the account's row of the table of grants".to_owned(),
+        source: None,
+        risk: Risk::Clients,
+        restarts: false,
+        changes: vec![change(name, Some(shown.to_owned()), None)],
+        action: Action::Revoke { user: account.user.clone(), host: account.host.clone(), grant },
+    }
+}
+
+fn leftover(spec: &Spec, flavor: Flavor, seen: &AccountFacts, out: &mut AccountSteps) {
+    let own = flavor.own_accounts().iter().any(|(user, host)| *user == seen.user && *host == seen.host);
+    let admin = seen.user == spec.accounts.admin_user && matches!(seen.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    if own || admin || seen.is_role {
+        return;
+    }
+    let name = name(&seen.user, &seen.host);
+    let anonymous = seen.user.is_empty();
+    // A managed user from a host the spec no longer names still opens the door it was made for.
+    let stale = roles(spec).iter().any(|role| role.user == seen.user);
+    if anonymous || stale || spec.accounts.unmanaged == Unmanaged::Drop {
+        let reason = if anonymous {
+            "anyone may log in with it"
+        } else if stale {
+            "the spec does not let this user in from this host"
+        } else {
+            "not in the spec, and `unmanaged = \"drop\"`"
+        };
+        out.steps.push(Step {
+            id: format!("account/{name}/drop"),
+            title: if anonymous { format!("drop the anonymous account @{}", seen.host) } else { format!("drop account {name}") },
+            reason: reason.to_owned(),
+            source: None,
+            risk: Risk::Clients,
+            restarts: false,
+            changes: vec![change(&name, Some(seen.plugin.clone()), None)],
+            action: Action::DropAccount { user: seen.user.clone(), host: seen.host.clone() },
+        });
+        return;
+    }
+    out.findings.push(Finding {
+        id: format!("account/{name}/unmanaged"),
+        severity: Severity::Differs,
+        sentence: format!("account {name} is on the server and not in the spec"),
+        fix: "drop it, or set `unmanaged = \"drop\"` in [accounts] to have apply drop such accounts".to_owned(),
+    });
+}
+
+/// Every secret file the accounts need, once each.
+pub(crate) fn password_files(accounts: &[WantedAccount]) -> BTreeSet<&Path> {
+    accounts.iter().map(|account| account.password_file.as_path()).collect()
+}

@@ -1,0 +1,34 @@
+//! The part of a state that steps can come from, without what moves by itself.
+
+use facts::Seen;
+
+use crate::observation::State;
+
+/// A copy of `state` without positions, lag, counters and the variables that nobody manages.
+pub(crate) fn essence(state: &State) -> State {
+    let mut essence = state.clone();
+    if let Seen::Known(server) = &mut essence.server {
+        server.replication.gtid_position.clear();
+        server.replication.replicas = 0;
+        server.replication.semi_sync_ackers = Seen::Absent;
+        for source in &mut server.replication.sources {
+            source.lag_seconds = Seen::Absent;
+            source.last_error.clear();
+        }
+        if let Seen::Known(galera) = &mut server.galera {
+            galera.last_committed = 0;
+            galera.flow_control_paused_permille = 0;
+        }
+        for database in &mut server.databases {
+            // Planning asks only whether a database is empty.
+            database.tables = database.tables.min(1);
+        }
+        server.variables.retain(|name, _| {
+            flavor::variable(name).is_some()
+                || matches!(name.as_str(), "log_bin_basename" | "innodb_buffer_pool_size_max")
+        });
+        server.variable_origins.clear();
+        server.plugins.clear();
+    }
+    essence
+}

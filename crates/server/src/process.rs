@@ -1,0 +1,195 @@
+//! A server's process: started in its own process group, found, signalled and watched by pid.
+//!
+//! It deliberately knows no service manager: servers under systemd belong to `host`. A pid is never trusted
+//! alone: the process must also have the server's own defaults file in its command line.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+pub use rustix::process::Signal;
+
+/// How often a process that is to end is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A server's process, by its pid and the folder that its defaults file is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerProcess {
+    /// Process id.
+    pub pid: u32,
+    /// Its defaults file is in this folder or below.
+    pub folder: PathBuf,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessState {
+    /// It runs or sleeps.
+    Running,
+    /// SIGSTOP holds it.
+    Paused,
+    /// There is no such process, or another one has its pid.
+    Gone,
+}
+
+impl ServerProcess {
+    /// Starts `argv` with its output appended to `log`, detached from this process's terminal group. The server
+    /// goes on when this process ends.
+    ///
+    /// # Errors
+    /// If the log cannot be opened or the program cannot be started.
+    pub fn spawn(argv: &[String], folder: &Path, log: &Path) -> io::Result<Self> {
+        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        let mut command = command(argv)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).current_dir("/");
+        let child = command.spawn()?;
+        let pid = child.id().ok_or_else(|| io::Error::other("the process ended at once"))?;
+        // Dropped without a wait: the runtime reaps it when it ends before this process does.
+        Ok(Self { pid, folder: folder.to_owned() })
+    }
+
+    /// Every process whose defaults file is in `folder` or below, with the helpers that Galera starts for a
+    /// state transfer there.
+    ///
+    /// # Errors
+    /// If /proc cannot be read.
+    pub fn find_all(folder: &Path) -> io::Result<Vec<Self>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let process = Self { pid, folder: folder.to_owned() };
+            if process.state() != ProcessState::Gone {
+                found.push(process);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the process does now.
+    #[must_use]
+    pub fn state(&self) -> ProcessState {
+        if !self.is_ours() {
+            return ProcessState::Gone;
+        }
+        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
+            return ProcessState::Gone;
+        };
+        // The name before it, in parentheses, may hold anything; the state follows the last one.
+        match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+            Some('T' | 't') => ProcessState::Paused,
+            Some('Z' | 'X') | None => ProcessState::Gone,
+            Some(_) => ProcessState::Running,
+        }
+    }
+
+    /// Sends a signal; `false` if the process is gone. A pid taken over by another process is never hit: the
+    /// process is held by a descriptor before its command line is read.
+    ///
+    /// # Errors
+    /// If the kernel refuses, such as for another user's process.
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(false) };
+        let held = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(held) => held,
+            Err(rustix::io::Errno::SRCH) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if !self.is_ours() {
+            return Ok(false);
+        }
+        match pidfd_send_signal(&held, signal) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::SRCH) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the process is gone; `false` if it is still there after `limit`.
+    pub async fn wait_gone(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.state() != ProcessState::Gone {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        true
+    }
+
+    fn is_ours(&self) -> bool {
+        let Ok(line) = fs::read(format!("/proc/{}/cmdline", self.pid)) else { return false };
+        let mut arguments = line.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
+        let is_transfer = arguments.clone().take(2).any(is_transfer_program);
+        arguments.any(|argument| match argument.strip_prefix(b"--defaults-file=") {
+            Some(path) => Path::new(OsStr::from_bytes(path)).starts_with(&self.folder),
+            None => is_transfer && mentions(argument, &self.folder),
+        })
+    }
+}
+
+/// Programs that a Galera node starts to send or receive a full copy.
+fn is_transfer_program(argument: &[u8]) -> bool {
+    let name = argument.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    name.starts_with(b"wsrep_sst_") || [&b"rsync"[..], b"mariabackup", b"mariadb-backup"].contains(&name)
+}
+
+fn mentions(argument: &[u8], folder: &Path) -> bool {
+    let mut wanted = folder.as_os_str().as_bytes().to_vec();
+    wanted.push(b'/');
+    argument.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// A command for `argv`, in the C locale: messages are read by people and tests.
+pub(crate) fn command(argv: &[String]) -> io::Result<tokio::process::Command> {
+    let (program, arguments) =
+        argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
+    #[expect(clippy::disallowed_methods, reason = "only this crate starts servers, and it stands below `host`")]
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).env("LC_ALL", "C");
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeper(folder: &Path) -> ServerProcess {
+        let option = format!("--defaults-file={}/my.cnf", folder.display());
+        let script = "while :; do sleep 0.05; done".to_owned();
+        let argv = ["/bin/sh".to_owned(), "-c".to_owned(), script, "sh".to_owned(), option];
+        ServerProcess::spawn(&argv, folder, &folder.join("log")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_process_is_found_paused_and_ended_by_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = sleeper(folder.path());
+        assert_eq!(process.state(), ProcessState::Running);
+        assert_eq!(ServerProcess::find_all(folder.path()).unwrap(), vec![process.clone()]);
+        assert!(process.signal(Signal::STOP).unwrap());
+        while process.state() != ProcessState::Paused {
+            tokio::time::sleep(POLL).await;
+        }
+        assert!(!process.wait_gone(Duration::from_millis(50)).await);
+        assert!(process.signal(Signal::KILL).unwrap());
+        assert!(process.wait_gone(Duration::from_secs(5)).await);
+        assert!(!process.signal(Signal::KILL).unwrap());
+    }
+
+    #[tokio::test]
+    async fn another_process_with_the_pid_is_never_hit() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = sleeper(folder.path());
+        let stranger = ServerProcess { pid: process.pid, folder: folder.path().join("other") };
+        assert_eq!(stranger.state(), ProcessState::Gone);
+        assert!(!stranger.signal(Signal::KILL).unwrap());
+        assert_eq!(process.state(), ProcessState::Running);
+        process.signal(Signal::KILL).unwrap();
+        assert!(process.wait_gone(Duration::from_secs(5)).await);
+    }
+}
