@@ -80,7 +80,9 @@ fn host_platform(root: &Path) -> Result<String> {
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> Result<String> {
-    run(root, option_env!("CARGO").unwrap_or("cargo"), arguments)
+    // Under cargo, the cargo that runs us.
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    run(root, &program, arguments)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the product's command runner is no dependency of the checks")]

@@ -33,12 +33,11 @@ enum Task {
     Tidy,
 }
 
-/// The folder of the workspace, which holds this crate's folder.
+/// The folder of the workspace, which holds this crate's folder. Cargo says at run time which one: two checkouts may
+/// share a build folder, and so this program.
 fn workspace_root() -> Result<PathBuf> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_path_buf)
-        .context("this crate is not inside a workspace")
+    let own = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    Path::new(&own).parent().map(Path::to_path_buf).context("this crate is not inside a workspace")
 }
 
 #[expect(clippy::print_stdout, reason = "a command of the project's own, with nobody else to print for it")]
@@ -50,8 +49,11 @@ fn tidy() -> Result<ExitCode> {
         for note in &report.notes {
             println!("{}: note: {note}", check.id);
         }
+        if !report.findings.is_empty() {
+            println!("{}: it no longer holds that {}:", check.id, check.keeps);
+        }
         for finding in &report.findings {
-            println!("{}: {finding}", check.id);
+            println!("  {finding}");
         }
         finding_count += report.findings.len();
     }

@@ -4,7 +4,7 @@
 //! Whether the figures are good enough is not decided here.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,36 +107,33 @@ struct Writes {
 }
 
 fn measure_writes(folder: &Path, time_budget: Duration) -> io::Result<Writes> {
-    let file = nameless(folder)?;
-    let started = Instant::now();
-    let length = fill(&file, started + time_budget / 4)?;
-    let iops = random_writes(&file, length, time_budget * 2 / 5)?;
-    let sync_us = appends(&file, length, time_budget / 4)?;
+    let (synchronous, plain) = nameless(folder)?;
+    let length = fill(&plain, Instant::now() + time_budget / 4)?;
+    let iops = random_writes(&synchronous, length, time_budget * 2 / 5)?;
+    let sync_us = appends(plain, length, time_budget / 4)?;
     Ok(Writes { iops, sync_us })
 }
 
-/// A file without a name: it is gone when closed, whatever becomes of this process.
-fn nameless(folder: &Path) -> io::Result<File> {
+/// A file without a name, opened twice: it is gone when closed, whatever becomes of this process. Writes through
+/// the first are on the disk when they return (`O_DSYNC`), as a redo log's are; the second is for timing the
+/// sync itself.
+fn nameless(folder: &Path) -> io::Result<(File, File)> {
     let path = folder.join(format!(".mainstay-measure-{:016x}", rand::random::<u64>()));
-    // O_DSYNC: each write is on the disk when it returns, as a redo log's is.
-    let synchronous = i32::try_from(OFlags::DSYNC.bits()).unwrap_or_default();
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    drop(options.clone().create_new(true).open(&path)?);
-    let opened = options.custom_flags(synchronous).open(&path);
+    let flags = i32::try_from(OFlags::DSYNC.bits()).unwrap_or_default();
+    let plain = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let synchronous = OpenOptions::new().write(true).custom_flags(flags).open(&path);
     std::fs::remove_file(&path)?;
-    opened
+    Ok((synchronous?, plain))
 }
 
 /// Writes the file to its full length or until the deadline: blocks that were never written would measure the
 /// file system's allocation instead of the disk. Returns the length.
 fn fill(file: &File, deadline: Instant) -> io::Result<u64> {
     let chunk = vec![0x5a_u8; 1 << 20];
-    let step = 1_u64 << 20;
     let mut length = 0;
     while length < FILE_BYTES && (length == 0 || Instant::now() < deadline) {
         file.write_all_at(&chunk, length)?;
-        length += step;
+        length += 1 << 20;
     }
     Ok(length)
 }
@@ -173,18 +170,15 @@ fn random_writes(file: &File, length: u64, duration: Duration) -> io::Result<u32
 }
 
 /// Times of fdatasync after appends, in microseconds, sorted.
-fn appends(file: &File, length: u64, duration: Duration) -> io::Result<Vec<u32>> {
-    // A second description of the same file, without O_DSYNC: the sync itself is to be timed.
-    let mut plain =
-        OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)))?;
-    io::Seek::seek(&mut plain, io::SeekFrom::Start(length))?;
+fn appends(mut file: File, length: u64, duration: Duration) -> io::Result<Vec<u32>> {
+    file.seek(SeekFrom::Start(length))?;
     let block = [0xa5_u8; BLOCK_BYTES];
     let deadline = Instant::now() + duration;
     let mut times_us = Vec::new();
     while times_us.is_empty() || (Instant::now() < deadline && times_us.len() < SAMPLES_MAX) {
-        plain.write_all(&block)?;
+        file.write_all(&block)?;
         let started = Instant::now();
-        fdatasync(&plain)?;
+        fdatasync(&file)?;
         times_us.push(u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
     times_us.sort_unstable();

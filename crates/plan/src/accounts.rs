@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use spec::{Spec, Topology, Unmanaged};
 use sqltext::{Grant, GrantObject};
 
-use crate::observation::{Observation, PasswordMatch};
+use crate::observation::{Observation, PasswordMatch, SecretSeen};
 use crate::step::{Action, Change, Finding, Risk, Severity, Step};
 
 /// On what a grant is.
@@ -41,6 +41,8 @@ pub struct WantedAccount {
     pub grants: Vec<(GrantObjectWanted, Vec<&'static str>)>,
     /// Who needs it.
     pub purpose: &'static str,
+    /// Only Mainstay itself logs in with it.
+    pub ours: bool,
 }
 
 /// An account's role in the cluster: one row of the table of grants.
@@ -174,6 +176,7 @@ fn account(spec: &Spec, flavor: Flavor, role: &Role, host: String) -> WantedAcco
         password_file: role.password_file.clone(),
         grants,
         purpose: role.purpose,
+        ours: role.ours,
     }
 }
 
@@ -513,4 +516,33 @@ fn leftover(spec: &Spec, flavor: Flavor, seen: &AccountFacts, out: &mut AccountS
 /// Every secret file the accounts need, once each.
 pub(crate) fn password_files(accounts: &[WantedAccount]) -> BTreeSet<&Path> {
     accounts.iter().map(|account| account.password_file.as_path()).collect()
+}
+
+/// Clients' accounts that exist while the file that should hold their password does not: a generated one would
+/// lock the clients out, so the operator must bring the password.
+pub(crate) fn unknown_passwords(accounts: &[WantedAccount], observation: &Observation) -> Vec<Finding> {
+    let Seen::Known(ServerFacts { accounts: Seen::Known(found), .. }) = &observation.state.server else {
+        return Vec::new();
+    };
+    let mut findings: Vec<Finding> = accounts
+        .iter()
+        .filter(|account| !account.ours)
+        .filter(|account| !matches!(observation.state.secrets.get(&account.password_file), Some(SecretSeen::Present)))
+        .filter(|account| found.iter().any(|seen| seen.user == account.user && !seen.is_role))
+        .map(|account| Finding {
+            id: format!("secret/{}/unknown", account.user),
+            severity: Severity::Blocks,
+            sentence: format!(
+                "account {} exists on the server, and {} does not hold its password",
+                account.user,
+                account.password_file.display()
+            ),
+            fix: format!(
+                "put the password its clients use there (mode 0600), or drop the accounts of {} first",
+                account.user
+            ),
+        })
+        .collect();
+    findings.dedup();
+    findings
 }

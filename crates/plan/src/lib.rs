@@ -13,6 +13,7 @@ mod lint;
 mod make;
 mod observation;
 pub mod password;
+mod packages;
 mod preflight;
 mod render;
 mod settings;
@@ -29,6 +30,7 @@ pub use make::{Options, make};
 pub use observation::{
     CloudStackSeen, LoadMark, Measured, Observation, PasswordMatch, PropertyChange, SecretSeen, State, TlsFiles,
 };
+pub use packages::wanted_packages;
 pub use preflight::{Check, Verdict};
 pub use settings::{Origin, WantedSetting, wanted_settings};
 pub use sizing::{Demand, Sizing, SizingError, demand, size};

@@ -9,7 +9,7 @@ use facts::{Seen, ServerFacts};
 use flavor::Flavor;
 use spec::{Node, RestartPolicy, ServiceManager, Spec};
 
-use crate::accounts::{account_steps, password_files, wanted_accounts};
+use crate::accounts::{account_steps, password_files, unknown_passwords, wanted_accounts};
 use crate::databases::{database_steps, encrypted_already};
 use crate::observation::{Observation, SecretSeen};
 use crate::settings::{Inputs, WantedSetting, wanted_settings};
@@ -141,6 +141,7 @@ impl Part<'_> {
         let replica = self.replicates_from();
         let files: Vec<PathBuf> = password_files(&accounts).into_iter().map(Path::to_path_buf).collect();
         self.secrets(files, plan);
+        plan.findings.extend(unknown_passwords(&accounts, self.observation));
         let tls = tls::tls_steps(self.spec, self.node, self.observation);
         plan.steps.extend(tls.steps);
         plan.findings.extend(tls.findings);

@@ -145,7 +145,7 @@ pub struct Measured {
     /// The data directory's disk.
     pub disk: Seen<DiskMeasure>,
     /// Round trips to the preflight peers, median in microseconds.
-    pub round_trips_us: Vec<(String, Seen<u32>)>,
+    pub round_trips_us: Vec<(String, Seen<u64>)>,
     /// Another process than the server listens on the node's port: its name.
     pub port_taken_by: Seen<String>,
 }

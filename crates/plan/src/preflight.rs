@@ -178,7 +178,7 @@ fn network(spec: &Spec, node: &Node, observation: &Observation, checks: &mut Vec
     for (peer, seen) in &observation.measured.round_trips_us {
         let reason = format!("under {limit} us is wanted: an API call makes hundreds of round trips");
         checks.push(match seen {
-            Seen::Known(us) => check("round-trip", pass_or(*us <= limit, Verdict::Warn), format!("{peer}: {us} us"), &reason, "put the database nearer to the management servers"),
+            Seen::Known(us) => check("round-trip", pass_or(*us <= u64::from(limit), Verdict::Warn), format!("{peer}: {us} us"), &reason, "put the database nearer to the management servers"),
             Seen::Unknown(why) => check("round-trip", Verdict::Warn, format!("{peer}: {why}"), &reason, "check the address and the route"),
             Seen::Absent => check("round-trip", Verdict::Warn, format!("{peer}: no answer"), &reason, "check the address and the route"),
         });
