@@ -370,3 +370,85 @@ pub const CAPABILITIES: &[CapabilityRow] = &[
         source: "MySQL manual, Server System Variables, max_execution_time",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::fmt::Write as _;
+
+    const SERVERS: &[(Vendor, &str)] = &[
+        (Vendor::MariaDb, "10.6.16"),
+        (Vendor::MariaDb, "10.11.19"),
+        (Vendor::MariaDb, "11.4.8"),
+        (Vendor::MariaDb, "11.8.3"),
+        (Vendor::MariaDb, "12.1.2"),
+        (Vendor::MySql, "8.0.20"),
+        (Vendor::MySql, "8.0.36"),
+        (Vendor::MySql, "8.4.6"),
+        (Vendor::MySql, "9.7.4"),
+        (Vendor::MySql, "26.1.0"),
+    ];
+
+    #[test]
+    fn every_capability_has_one_row_with_a_sentence_and_a_source() {
+        let mut seen = BTreeSet::new();
+        for row in CAPABILITIES {
+            assert!(seen.insert(row.capability), "{:?} twice", row.capability);
+            assert!(!row.sentence.is_empty() && !row.source.is_empty(), "{:?}", row.capability);
+            assert!(!(row.mariadb.is_empty() && row.mysql.is_empty()), "{:?}", row.capability);
+            let spans = row.mariadb.windows(2).chain(row.mysql.windows(2));
+            for pair in spans {
+                assert!(pair[0].until.is_some_and(|until| until <= pair[1].from), "{:?}", row.capability);
+            }
+        }
+        assert!(CAPABILITIES.windows(2).all(|pair| pair[0].capability < pair[1].capability));
+        let last = CAPABILITIES.last().unwrap().capability;
+        assert_eq!(last as usize + 1, CAPABILITIES.len(), "a capability has no row");
+    }
+
+    #[test]
+    fn servers_can_what_the_manuals_say() {
+        let mut table = String::new();
+        for row in CAPABILITIES {
+            write!(table, "{:<28}", format!("{:?}", row.capability)).unwrap();
+            for (vendor, version) in SERVERS {
+                let flavor = Flavor { vendor: *vendor, version: version.parse().unwrap() };
+                let mark = if flavor.can(row.capability) { version } else { "-" };
+                write!(table, " {mark:<8}").unwrap();
+            }
+            table.truncate(table.trim_end().len());
+            table.push('\n');
+        }
+        insta::assert_snapshot!("capabilities", table);
+    }
+
+    #[test]
+    fn a_capability_begins_and_ends_at_its_release() {
+        use Capability::{
+            BufferPoolSizeMax, NativePassword, NativePasswordByDefault, OnlyReplicaTerms, ReplicaTerms,
+        };
+        for (vendor, version, capability, expected) in [
+            (Vendor::MariaDb, "10.11.11", BufferPoolSizeMax, false),
+            (Vendor::MariaDb, "10.11.12", BufferPoolSizeMax, true),
+            (Vendor::MariaDb, "11.0.6", BufferPoolSizeMax, false),
+            (Vendor::MariaDb, "11.4.5", BufferPoolSizeMax, false),
+            (Vendor::MariaDb, "11.4.6", BufferPoolSizeMax, true),
+            (Vendor::MariaDb, "11.7.2", BufferPoolSizeMax, false),
+            (Vendor::MariaDb, "11.8.1", BufferPoolSizeMax, false),
+            (Vendor::MariaDb, "11.8.2", BufferPoolSizeMax, true),
+            (Vendor::MariaDb, "12.0.1", BufferPoolSizeMax, true),
+            (Vendor::MySql, "8.3.0", NativePasswordByDefault, true),
+            (Vendor::MySql, "8.4.0", NativePasswordByDefault, false),
+            (Vendor::MySql, "8.4.6", NativePassword, true),
+            (Vendor::MySql, "9.0.0", NativePassword, false),
+            (Vendor::MySql, "8.0.21", ReplicaTerms, false),
+            (Vendor::MySql, "8.0.22", ReplicaTerms, true),
+            (Vendor::MySql, "8.3.0", OnlyReplicaTerms, false),
+            (Vendor::MySql, "8.4.0", OnlyReplicaTerms, true),
+        ] {
+            let flavor = Flavor { vendor, version: version.parse().unwrap() };
+            assert_eq!(flavor.can(capability), expected, "{flavor} {capability:?}");
+        }
+    }
+}

@@ -211,7 +211,7 @@ impl Statements {
             SourceTls::Verified { ca_file } => {
                 format!("{prefix}_SSL = 1, {prefix}_SSL_CA = {ca_file}, {prefix}_SSL_VERIFY_SERVER_CERT = 1")
             }
-            // MariaDB verifies by default from 11.3 on, which needs TLS: both are said.
+            // Both are said, so that no release's default for verifying decides.
             SourceTls::Off => {
                 let key = match self.flavor.vendor {
                     Vendor::MariaDb => String::new(),
@@ -336,5 +336,111 @@ impl Statements {
     #[must_use]
     pub const fn account_auth_column(self) -> &'static str {
         "authentication_string"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    fn flavor(version: &str) -> Flavor {
+        Flavor::parse(version, "").unwrap()
+    }
+
+    fn sheet(flavor: Flavor) -> String {
+        let statements = flavor.statements();
+        let columns = statements.replica_columns();
+        let source = Source {
+            host: "'db1'",
+            port: 3306,
+            user: "'repl'",
+            password: "'p\\'w'",
+            tls: SourceTls::Verified { ca_file: "'/etc/ca.pem'" },
+        };
+        let lines = [
+            statements.replica_status().to_owned(),
+            format!("  {} {} {}", columns.host, columns.port, columns.channel),
+            format!("  {} {} {}", columns.io_running, columns.sql_running, columns.seconds_behind),
+            statements.binlog_status().to_owned(),
+            statements.show_replicas().to_owned(),
+            statements.stop_replica().to_owned(),
+            statements.start_replica().to_owned(),
+            statements.reset_replica_all().to_owned(),
+            statements.reset_binlogs().to_owned(),
+            statements.gtid_position_query().to_owned(),
+            statements.change_source(&source),
+            statements.change_source(&Source { tls: SourceTls::Off, ..source }),
+            statements.semi_sync_install().join("; "),
+            statements.semi_sync_source_enabled_variable().to_owned(),
+            statements.semi_sync_source_timeout_variable().to_owned(),
+            statements.semi_sync_replica_enabled_variable().to_owned(),
+            statements.semi_sync_ackers_status().to_owned(),
+            statements.statement_time_limit(1_500).join("; "),
+            format!("{:?}", statements.reload_tls()),
+            statements.variable_origins().to_owned(),
+        ];
+        lines.join("\n")
+    }
+
+    #[test]
+    fn every_server_gets_its_statements() {
+        let mut sheets: Vec<(Vec<Flavor>, String)> = Vec::new();
+        for version in [
+            "10.6.16-MariaDB",
+            "10.11.19-MariaDB",
+            "11.4.8-MariaDB",
+            "11.8.3-MariaDB",
+            "12.1.2-MariaDB",
+            "8.0.20",
+            "8.0.36",
+            "8.4.6",
+            "9.7.4",
+            "26.1.0",
+        ] {
+            let flavor = flavor(version);
+            let sheet = sheet(flavor);
+            match sheets.iter_mut().find(|(_, known)| *known == sheet) {
+                Some((flavors, _)) => flavors.push(flavor),
+                None => sheets.push((vec![flavor], sheet)),
+            }
+        }
+        let mut text = String::new();
+        for (flavors, sheet) in sheets {
+            let names: Vec<String> = flavors.iter().map(ToString::to_string).collect();
+            write!(text, "# {}\n{sheet}\n\n", names.join(", ")).unwrap();
+        }
+        insta::assert_snapshot!("statements", text);
+    }
+
+    #[test]
+    fn gone_words_are_never_said_to_servers_that_lost_them() {
+        for version in ["8.4.6", "9.7.4", "26.1.0"] {
+            let flavor = flavor(version);
+            assert!(flavor.can(Capability::OnlyReplicaTerms));
+            let sheet = sheet(flavor).to_uppercase();
+            assert!(!sheet.contains("MASTER") && !sheet.contains("SLAVE"), "{flavor}: {sheet}");
+        }
+    }
+
+    #[test]
+    fn time_limits_are_in_the_unit_of_the_server_and_never_unlimited() {
+        for (version, limit_ms, expected) in [
+            ("10.11.19-MariaDB", 1, "SET SESSION max_statement_time = 0.001"),
+            ("10.11.19-MariaDB", 30_000, "SET SESSION max_statement_time = 30.000"),
+            ("10.11.19-MariaDB", 0, "SET SESSION max_statement_time = 0.001"),
+            ("10.11.19-MariaDB", u64::MAX, "SET SESSION max_statement_time = 31536000.000"),
+            ("9.7.4", 1_500, "SET SESSION max_execution_time = 1500"),
+            ("9.7.4", 0, "SET SESSION max_execution_time = 1"),
+            ("9.7.4", u64::MAX, "SET SESSION max_execution_time = 4294967295"),
+        ] {
+            assert_eq!(flavor(version).statements().statement_time_limit(limit_ms), [expected]);
+        }
+    }
+
+    #[test]
+    fn a_source_does_not_show_its_password() {
+        let source = Source { host: "'h'", port: 1, user: "'u'", password: "'secret'", tls: SourceTls::Off };
+        assert!(!format!("{source:?}").contains("secret"));
     }
 }

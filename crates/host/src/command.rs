@@ -102,7 +102,9 @@ impl CommandError {
                 format!("see what `{program}` waits for by running it by hand, then run again")
             }
             Self::Failed { program, .. } => {
-                format!("run `{program}` by hand as its message says; `MAINSTAY_LOG=debug` logs its arguments")
+                format!(
+                    "run `{program}` by hand as its message says; `MAINSTAY_LOG=debug` logs its arguments"
+                )
             }
         }
     }
@@ -268,9 +270,8 @@ impl Command {
         let has_input = !matches!(self.stdin, Stdin::Empty);
         prepared.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
         prepared.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = prepared
-            .spawn()
-            .map_err(|source| CommandError::Start { program: program.clone(), source })?;
+        let mut child =
+            prepared.spawn().map_err(|source| CommandError::Start { program: program.clone(), source })?;
         let mut group = Group::of(child.id());
         let (input, output, error) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let mut stdout = Kept::first();
@@ -379,7 +380,8 @@ impl Command {
 /// Finds a program by path, or by name in PATH and the administration folders.
 #[must_use]
 pub fn find_program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
-    which::which_in(name, Some(search_path()), "/").ok()
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    which::which_in(name, Some(search_path()), here).ok()
 }
 
 fn search_path() -> OsString {
@@ -402,7 +404,7 @@ impl Group {
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.0 {
             // An error means that the group has just ended.
-            drop(kill_process_group(group, signal));
+            let _ = kill_process_group(group, signal);
         }
     }
 
@@ -533,13 +535,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pid_file = folder.path().join("pid");
         let started = Instant::now();
-        let error = shell(r#"trap '' TERM; sh -c 'trap "" TERM; echo $$ > "$0"; while :; do sleep 1; done' "$1""#)
-            .arg("sh")
-            .arg(&pid_file)
-            .timeout(Duration::from_millis(300))
-            .run()
-            .await
-            .unwrap_err();
+        let error =
+            shell(r#"trap '' TERM; sh -c 'trap "" TERM; echo $$ > "$0"; while :; do sleep 1; done' "$1""#)
+                .arg("sh")
+                .arg(&pid_file)
+                .timeout(Duration::from_millis(300))
+                .run()
+                .await
+                .unwrap_err();
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
         let pid: u32 = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
@@ -555,7 +558,8 @@ mod tests {
     async fn dropping_the_future_kills_the_command() {
         let folder = tempfile::tempdir().unwrap();
         let pid_file = folder.path().join("pid");
-        let command = shell(r#"echo $$ > "$1.new"; mv "$1.new" "$1"; exec sleep 100"#).arg("sh").arg(&pid_file);
+        let command =
+            shell(r#"echo $$ > "$1.new"; mv "$1.new" "$1"; exec sleep 100"#).arg("sh").arg(&pid_file);
         let process = tokio::select! {
             _ = command.run() => panic!("it sleeps"),
             process = async {
@@ -571,7 +575,10 @@ mod tests {
 
     #[tokio::test]
     async fn output_is_bounded_and_a_daemon_left_behind_is_not_waited_for() {
-        let output = shell("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo end >&2").run().await.unwrap();
+        let output = shell("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; echo end >&2")
+            .run()
+            .await
+            .unwrap();
         assert_eq!(output.stdout.len(), OUTPUT_BYTES_MAX);
         assert_eq!(output.stderr.len(), OUTPUT_BYTES_MAX);
         assert!(output.stderr.ends_with(b"end\n") && output.truncated);

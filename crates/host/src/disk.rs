@@ -209,7 +209,9 @@ fn parse_mountinfo<'a>(table: &'a str, device: &str, path: &Path) -> Option<&'a 
     for line in table.lines() {
         let Some((head, tail)) = line.split_once(" - ") else { continue };
         let mut fields = head.split(' ').skip(2);
-        let (Some(number), Some(_), Some(point)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(number), Some(_), Some(point)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let Some(kind) = tail.split(' ').next() else { continue };
         if number == device {
             return Some(kind);

@@ -366,7 +366,8 @@ fn kind_of(kind: fs::FileType) -> &'static str {
 }
 
 fn owner_ids(path: &Path, ownership: &Ownership) -> Result<(Option<Uid>, Option<Gid>), FileError> {
-    let missing = |what, name: &str| FileError::NoSuchOwner { path: path.to_owned(), what, name: name.to_owned() };
+    let missing =
+        |what, name: &str| FileError::NoSuchOwner { path: path.to_owned(), what, name: name.to_owned() };
     let uid = match ownership.owner.as_deref() {
         None => None,
         Some(name) => match name.parse() {
@@ -442,7 +443,11 @@ mod tests {
             Err(io::Error::from(io::ErrorKind::StorageFull))
         })
         .unwrap_err();
-        assert_eq!(seen.unwrap(), (b"new".to_vec(), 0o640), "content and mode are complete before the rename");
+        assert_eq!(
+            seen.unwrap(),
+            (b"new".to_vec(), 0o640),
+            "content and mode are complete before the rename"
+        );
         assert!(error.to_string().contains("my.cnf"));
         assert!(error.hint().contains("df -h"), "{}", error.hint());
         assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -453,8 +458,7 @@ mod tests {
     fn an_owner_the_host_does_not_have_is_refused_before_anything_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        let ownership =
-            Ownership { mode: 0o600, owner: None, group: Some("no-such-group".into()) };
+        let ownership = Ownership { mode: 0o600, owner: None, group: Some("no-such-group".into()) };
         let error = write_atomic(&path, b"x", &ownership).unwrap_err();
         assert!(error.to_string().contains("no group `no-such-group`"), "{error}");
         assert!(error.hint().contains("groupadd"));

@@ -83,7 +83,8 @@ pub fn port_owner(port: u16) -> Seen<PortOwner> {
     if inodes.is_empty() {
         return unread.map_or(Seen::Absent, Seen::Unknown);
     }
-    let wanted: Vec<PathBuf> = inodes.iter().map(|inode| PathBuf::from(format!("socket:[{inode}]"))).collect();
+    let wanted: Vec<PathBuf> =
+        inodes.iter().map(|inode| PathBuf::from(format!("socket:[{inode}]"))).collect();
     let owner = process::all().into_iter().find(|pid| holds_any(*pid, &wanted));
     owner.and_then(describe).map_or_else(
         || Seen::Unknown(format!("port {port} is in use by a process that is not visible from here")),
@@ -98,7 +99,9 @@ fn describe(pid: u32) -> Option<PortOwner> {
 
 fn holds_any(pid: u32, sockets: &[PathBuf]) -> bool {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    entries.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| sockets.contains(&target)))
+    entries
+        .flatten()
+        .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| sockets.contains(&target)))
 }
 
 /// Inodes of sockets that listen on the port, in the text of `/proc/net/tcp` or `tcp6`, see proc_net(5).

@@ -119,6 +119,11 @@ impl ProcessId {
     /// The kernel has no pidfd (before Linux 5.3).
     pub async fn ended(&self) -> io::Result<Option<i32>> {
         if let Some(fd) = self.open()? {
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe code; it is unsound for types whose descriptor changes, and that of an \
+                          OwnedFd does not"
+            )]
             let fd = AsyncFd::new(fd)?;
             drop(fd.readable().await?);
         }
@@ -153,7 +158,8 @@ struct Stat {
 fn read_stat(pid: u32) -> io::Result<Stat> {
     let path = PathBuf::from(format!("/proc/{pid}/stat"));
     let bytes = files::read_bounded(&path, PROC_BYTES_MAX).map_err(io::Error::other)?;
-    parse_stat(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::Error::other("/proc/PID/stat is not as expected"))
+    parse_stat(&String::from_utf8_lossy(&bytes))
+        .ok_or_else(|| io::Error::other("/proc/PID/stat is not as expected"))
 }
 
 /// `/proc/PID/stat`, see proc(5). The name in parentheses may hold anything, also parentheses and spaces.
@@ -182,10 +188,9 @@ mod tests {
 
     #[test]
     fn stat_is_read_whatever_the_name() {
-        let stat = parse_stat(
-            "42 (a) Z (b)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 10 11 12 13\n",
-        )
-        .unwrap();
+        let stat =
+            parse_stat("42 (a) Z (b)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 10 11 12 13\n")
+                .unwrap();
         assert_eq!(stat.start_ticks, 987_654);
         assert!(!stat.ended);
         assert!(parse_stat("42 (zombie) Z 1 42").is_none());

@@ -66,7 +66,10 @@ impl SecretError {
             Self::File(error) => error.hint(),
             Self::Exposed { path, .. } => format!("`chmod 0600 {}`", path.display()),
             Self::Malformed { path, .. } => {
-                format!("write it again as one line of UTF-8 text: `install -m 0600 /dev/stdin {}`", path.display())
+                format!(
+                    "write it again as one line of UTF-8 text: `install -m 0600 /dev/stdin {}`",
+                    path.display()
+                )
             }
             Self::Exists { path } => {
                 format!("to change it, move `{}` away first", path.display())
@@ -88,8 +91,10 @@ impl SecretError {
 /// Others may read the file, or it is not one line of text of at most [`SECRET_BYTES_MAX`] bytes.
 pub fn read(path: &Path) -> Result<SecretString, SecretError> {
     let file = files::open_regular(path, OFlags::NONBLOCK)?;
-    let metadata = file.metadata().map_err(|source| {
-        FileError::Io { operation: "look at", path: path.to_owned(), source }
+    let metadata = file.metadata().map_err(|source| FileError::Io {
+        operation: "look at",
+        path: path.to_owned(),
+        source,
     })?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -164,7 +169,8 @@ pub fn write_new(path: &Path, secret: &SecretString) -> Result<(), SecretError> 
     let mut line = text.as_bytes().to_vec();
     line.push(b'\n');
     // A hard link, unlike a rename, refuses to replace: two processes that both make the secret end with one.
-    let written = files::write_through(path, &line, &Ownership::mode(0o600), |from, to| std::fs::hard_link(from, to));
+    let written =
+        files::write_through(path, &line, &Ownership::mode(0o600), |from, to| std::fs::hard_link(from, to));
     match written {
         Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
             Err(SecretError::Exists { path: path.to_owned() })

@@ -82,6 +82,12 @@ pub enum ServiceError {
         /// How long was waited.
         timeout_seconds: u64,
     },
+    /// The supervisor ended before it had taken its place, or did not take it in time.
+    #[error("the supervisor of the server did not start")]
+    NoSupervisor {
+        /// Where it says why.
+        log_file: PathBuf,
+    },
     /// It died too often.
     #[error("the server died {deaths} times in {window_seconds} s and is not started again")]
     KeepsDying {
@@ -99,7 +105,9 @@ impl ServiceError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Unit { unit, .. } => format!("look with `systemctl status {unit}` and `journalctl -eu {unit}`"),
+            Self::Unit { unit, .. } => {
+                format!("look with `systemctl status {unit}` and `journalctl -eu {unit}`")
+            }
             Self::UnitAnswer { unit, .. } => format!("look with `systemctl show {unit}`"),
             Self::File(error) => error.hint(),
             Self::Lock(error) => error.hint(),
@@ -112,7 +120,9 @@ impl ServiceError {
             Self::StillRunning { pid, .. } => {
                 format!("follow the server's error log until process {pid} has ended; do not kill it")
             }
-            Self::KeepsDying { log_file, .. } => format!("look with `tail -n 50 {}`", log_file.display()),
+            Self::KeepsDying { log_file, .. } | Self::NoSupervisor { log_file } => {
+                format!("look with `tail -n 50 {}`", log_file.display())
+            }
         }
     }
 }
@@ -172,7 +182,8 @@ impl Systemd {
         match self.state().await {
             Ok(state) if !state.loaded => Seen::Absent,
             Ok(state) => Seen::Known(ServiceFacts {
-                running: state.active == "active",
+                // A unit that reloads its configuration runs.
+                running: matches!(state.active.as_str(), "active" | "reloading"),
                 enabled: matches!(state.enabled.as_str(), "enabled" | "enabled-runtime" | "static" | "alias"),
                 program: state.main_pid.map_or(Seen::Absent, program_of),
             }),
@@ -342,7 +353,7 @@ impl ProcessService {
             }
             if !started.is_alive() || Instant::now() > deadline {
                 let log_file = self.log_file.clone();
-                return Err(ServiceError::KeepsDying { deaths: 1, window_seconds: ASK_TIMEOUT.as_secs(), log_file });
+                return Err(ServiceError::NoSupervisor { log_file });
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -403,12 +414,19 @@ mod tests {
 
     #[test]
     fn recorded_units() {
-        let running = parse_unit("MainPID=812\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n").unwrap();
+        let running =
+            parse_unit("MainPID=812\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n").unwrap();
         assert_eq!(
             running,
-            UnitState { loaded: true, active: "active".into(), enabled: "enabled".into(), main_pid: Some(812) }
+            UnitState {
+                loaded: true,
+                active: "active".into(),
+                enabled: "enabled".into(),
+                main_pid: Some(812)
+            }
         );
-        let missing = parse_unit("LoadState=not-found\nActiveState=inactive\nUnitFileState=\nMainPID=0\n").unwrap();
+        let missing =
+            parse_unit("LoadState=not-found\nActiveState=inactive\nUnitFileState=\nMainPID=0\n").unwrap();
         assert!(!missing.loaded && missing.main_pid.is_none());
         assert_eq!(parse_unit("LoadState=loaded\nMainPID=0\n"), Err("ActiveState"));
     }
@@ -427,7 +445,10 @@ esac
         files::write_atomic(&program, script.as_bytes(), &Ownership::mode(0o755)).unwrap();
         let unit = Systemd::new("mariadb").with_program(&program);
         let facts = unit.facts().await;
-        assert_eq!(facts, Seen::Known(ServiceFacts { running: false, enabled: false, program: Seen::Absent }));
+        assert_eq!(
+            facts,
+            Seen::Known(ServiceFacts { running: false, enabled: false, program: Seen::Absent })
+        );
         unit.enable().await.unwrap();
         let error = unit.start().await.unwrap_err();
         assert_eq!(error.to_string(), "cannot start the unit `mariadb`");

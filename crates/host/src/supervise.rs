@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::files;
-use crate::lock::ApplyLock;
+use crate::lock::{ApplyLock, LockError};
 use crate::process::{ProcessId, Signal};
 use crate::service::{ProcessService, ServiceError};
 
 /// How long another supervisor's end is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// Pause between two tries for the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// When a server that dies is no longer started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,24 +57,20 @@ pub enum Ended {
     ShutDown,
 }
 
-/// Leaves the terminal's session, so that closing the terminal does not end the supervisor.
-pub fn leave_session() {
-    // It fails only for the leader of a process group, which no terminal's hang-up reaches either.
-    drop(rustix::process::setsid());
-}
-
-/// Waits for SIGTERM or SIGINT.
+/// A future that ends with SIGTERM or SIGINT. The signals are caught from this call on, so that one which comes
+/// before the future is first waited for is not lost.
 ///
 /// # Errors
 /// The signals cannot be listened to.
-pub async fn told_to_stop() -> io::Result<()> {
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Supervises the service until `stop` comes (SIGTERM is then passed on and the server's end waited for, however
@@ -84,7 +83,7 @@ pub async fn supervise(
     limit: &RestartLimit,
     stop: impl Future<Output = ()>,
 ) -> Result<Ended, ServiceError> {
-    let _place = ApplyLock::acquire(&service.supervisor_file(), LOCK_WAIT)?;
+    let _place = take_place(service).await?;
     let mut stop = Box::pin(stop);
     let mut deaths = Deaths::default();
     loop {
@@ -107,10 +106,28 @@ pub async fn supervise(
                 log_file: service.log_file.clone(),
             });
         };
-        tracing::warn!(pid = server.pid, ?exit_code, pause_ms = pause.as_millis(), "server died; starting it again");
+        tracing::warn!(
+            pid = server.pid,
+            ?exit_code,
+            pause_ms = pause.as_millis(),
+            "server died; starting it again"
+        );
         tokio::select! {
             () = &mut stop => return Ok(Ended::Stopped),
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Takes the supervisor's lock. Someone who looks whether it is held holds it for a moment, so it is tried again.
+async fn take_place(service: &ProcessService) -> Result<ApplyLock, ServiceError> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match ApplyLock::acquire(&service.supervisor_file(), Duration::ZERO) {
+            Err(LockError::Held { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            other => return Ok(other?),
         }
     }
 }
@@ -181,8 +198,9 @@ mod tests {
         let limit = RestartLimit::default();
         let start = Instant::now();
         let mut deaths = Deaths::default();
-        let pauses: Vec<Option<u64>> =
-            (0..5).map(|n| deaths.pause(start + Duration::from_secs(n), &limit).map(|p| p.as_secs())).collect();
+        let pauses: Vec<Option<u64>> = (0..5)
+            .map(|n| deaths.pause(start + Duration::from_secs(n), &limit).map(|p| p.as_secs()))
+            .collect();
         assert_eq!(pauses, [Some(1), Some(2), Some(4), Some(8), None]);
         let later = start + Duration::from_secs(400);
         assert_eq!(deaths.pause(later, &limit), Some(Duration::from_secs(1)), "old deaths are forgotten");
@@ -237,5 +255,42 @@ mod tests {
         let ended = supervise(&service, &QUICK, std::future::ready(())).await.unwrap();
         assert_eq!(ended, Ended::Stopped);
         assert!(!before.is_alive(), "the adopted server is the one that was stopped");
+    }
+
+    /// Not a test by itself: the process that the next test starts as its supervisor.
+    #[tokio::test]
+    async fn acts_as_supervisor() {
+        let Some(folder) = std::env::var_os("MAINSTAY_TEST_SUPERVISE") else { return };
+        let stop = stop_signal().unwrap();
+        let service = service(Path::new(&folder), "exec sleep 100");
+        let ended = supervise(&service, &QUICK, stop).await;
+        assert_eq!(ended.unwrap(), Ended::Stopped);
+    }
+
+    #[tokio::test]
+    async fn stopping_the_service_ends_supervisor_and_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path(), "exec sleep 100");
+        let words = [
+            "env",
+            &format!("MAINSTAY_TEST_SUPERVISE={}", folder.path().display()),
+            &std::env::current_exe().unwrap().display().to_string(),
+            "--exact",
+            "supervise::tests::acts_as_supervisor",
+        ]
+        .map(str::to_owned);
+        let supervisor = service.start_supervised(&words).await.unwrap();
+        assert_ne!(supervisor.pid, std::process::id());
+        assert_eq!(service.start_supervised(&words).await.unwrap(), supervisor, "there is one already");
+        let server = running(&service, None).await;
+        let facts::Seen::Known(facts) = service.facts() else { panic!("{:?}", service.facts()) };
+        assert!(facts.running && facts.enabled);
+        service.stop(Duration::from_secs(20)).await.unwrap();
+        assert!(!supervisor.is_alive() && !server.is_alive());
+
+        let broken = ["sh", "-c", "echo no such verb; exit 2"].map(str::to_owned);
+        let error = service.start_supervised(&broken).await.unwrap_err();
+        assert!(matches!(error, ServiceError::NoSupervisor { .. }), "{error}");
+        assert!(std::fs::read_to_string(&service.log_file).unwrap().contains("no such verb"));
     }
 }

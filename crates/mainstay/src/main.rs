@@ -1,1 +1,70 @@
-fn main() {}
+//! `mainstay`: the command line over everything else.
+//!
+//! One file a verb in `verbs`; printing in `output`; errors, hints and exit codes in `failure`. It decides
+//! nothing about databases.
+
+mod cli;
+mod context;
+mod failure;
+mod output;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, VerbArgs};
+use crate::failure::Verb;
+use crate::output::Format;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    server::install_tls_provider();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::message(&format!("error: no threads can be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(outcome) => outcome.code(),
+        Err(failure) => {
+            for line in failure.lines() {
+                output::message(&line);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Verb {
+    let format = Format::from_flag(cli.json);
+    match cli.verb {
+        VerbArgs::Init(args) => verbs::init::run(&args).await,
+        VerbArgs::Plan(args) => verbs::plan::run(format, &args).await,
+        VerbArgs::Apply(args) => verbs::apply::run(format, &args).await,
+        VerbArgs::Status(args) => verbs::status::run(format, &args).await,
+        VerbArgs::Facts(args) => verbs::facts::run(format, &args).await,
+        VerbArgs::Cloudstack(args) => verbs::cloudstack::run(format, &args),
+        VerbArgs::Openstack(args) => verbs::openstack::run(format, &args),
+        VerbArgs::Lab(args) => verbs::lab::run(format, &args).await,
+        VerbArgs::Demo(args) => verbs::demo::run(&args).await,
+        VerbArgs::Completions(args) => verbs::generated::completions(&args),
+        VerbArgs::Man(args) => verbs::generated::man(&args),
+        VerbArgs::Supervise(args) => verbs::supervise::run(&args).await,
+        VerbArgs::Receive(args) => verbs::receive::run(&args).await,
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "mainstay=info,setup=info,host=info,server=info,lab=info,warn",
+        _ => "mainstay=trace,setup=trace,host=trace,server=debug,lab=trace,warn",
+    };
+    let filter = EnvFilter::try_from_env("MAINSTAY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

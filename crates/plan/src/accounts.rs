@@ -10,7 +10,7 @@ use facts::{AccountFacts, Seen, ServerFacts};
 use flavor::{Flavor, Privilege};
 use ipnet::IpNet;
 use spec::{Spec, Topology, Unmanaged};
-use sqltext::{Grant, GrantObject};
+use sqltext::{Grant, GrantError, GrantObject};
 
 use crate::observation::{Observation, PasswordMatch, SecretSeen};
 use crate::step::{Action, Change, Finding, Risk, Severity, Step};
@@ -241,7 +241,7 @@ pub(crate) fn account_steps(
             found.iter().find(|seen| !seen.is_role && seen.user == account.user && seen.host == account.host);
         match present {
             None => create(account, &mut out.steps),
-            Some(seen) => align(account, seen, observation, &mut out.steps),
+            Some(seen) => align(account, seen, observation, &mut out),
         }
     }
     for seen in found {
@@ -315,7 +315,7 @@ fn grant(account: &WantedAccount, object: &GrantObjectWanted, privileges: Vec<St
     }
 }
 
-fn align(account: &WantedAccount, seen: &AccountFacts, observation: &Observation, steps: &mut Vec<Step>) {
+fn align(account: &WantedAccount, seen: &AccountFacts, observation: &Observation, out: &mut AccountSteps) {
     let name = name(&account.user, &account.host);
     let password = observation.state.passwords.get(&name).copied();
     let other_plugins = !seen.other_plugins.is_empty();
@@ -327,7 +327,7 @@ fn align(account: &WantedAccount, seen: &AccountFacts, observation: &Observation
         } else {
             "another password".to_owned()
         };
-        steps.push(Step {
+        out.steps.push(Step {
             id: format!("account/{name}/password"),
             title: format!("set the password of {name} from {}", account.password_file.display()),
             reason: "the server checks another password than the one in the file".to_owned(),
@@ -343,8 +343,8 @@ fn align(account: &WantedAccount, seen: &AccountFacts, observation: &Observation
             },
         });
     }
-    login_rules(account, seen, &name, steps);
-    grants(account, seen, &name, steps);
+    login_rules(account, seen, &name, &mut out.steps);
+    grants(account, seen, &name, out);
 }
 
 fn login_rules(account: &WantedAccount, seen: &AccountFacts, name: &str, steps: &mut Vec<Step>) {
@@ -378,7 +378,7 @@ fn login_rules(account: &WantedAccount, seen: &AccountFacts, name: &str, steps: 
     });
 }
 
-fn grants(account: &WantedAccount, seen: &AccountFacts, name: &str, steps: &mut Vec<Step>) {
+fn grants(account: &WantedAccount, seen: &AccountFacts, name: &str, out: &mut AccountSteps) {
     let mut missing: Vec<(GrantObjectWanted, BTreeSet<String>)> = account
         .grants
         .iter()
@@ -386,15 +386,35 @@ fn grants(account: &WantedAccount, seen: &AccountFacts, name: &str, steps: &mut 
         .collect();
     for line in &seen.grants {
         match sqltext::parse_grant(line) {
-            Ok(grant) => stray(account, &grant, line, &mut missing, name, steps),
-            // A line that cannot be read is shown and left to the operator through the revoke's own failure.
-            Err(_) => steps.push(revoke(account, name, line, line.clone())),
+            Ok(grant) => stray(account, &grant, line, &mut missing, name, out),
+            // Which role is active by default gives nothing by itself; the grant of the role is a line of its own.
+            Err(GrantError::DefaultRole { .. }) => {}
+            // MySQL's partial revokes only take away.
+            Err(GrantError::PartialRevoke(_)) => {}
+            Err(GrantError::Malformed { .. }) => out.findings.push(unreadable_grant(name, line)),
         }
     }
     for (object, names) in missing {
         if !names.is_empty() {
-            steps.push(grant(account, &object, names.into_iter().collect()));
+            out.steps.push(grant(account, &object, names.into_iter().collect()));
         }
+    }
+}
+
+fn unreadable_grant(name: &str, line: &str) -> Finding {
+    Finding {
+        id: format!("account/{name}/grant-unreadable"),
+        severity: Severity::Differs,
+        sentence: format!("{name} has a grant that Mainstay does not understand: {line}"),
+        fix: "revoke it by hand, if it is not wanted".to_owned(),
+    }
+}
+
+/// A role in a `REVOKE`: MySQL's may have a host part, MariaDB's have none.
+fn role_text(role: &str) -> Option<String> {
+    match role.rsplit_once('@') {
+        Some((name, host)) => sqltext::quote_account(name, host).ok(),
+        None => sqltext::quote_ident(role).ok(),
     }
 }
 
@@ -405,8 +425,9 @@ fn stray(
     line: &str,
     missing: &mut [(GrantObjectWanted, BTreeSet<String>)],
     name: &str,
-    steps: &mut Vec<Step>,
+    out: &mut AccountSteps,
 ) {
+    let AccountSteps { steps, findings } = out;
     let object = match &grant.object {
         GrantObject::Global => Some(GrantObjectWanted::Global),
         GrantObject::Schema(schema) => Some(GrantObjectWanted::Database(schema.replace("\\_", "_").replace("\\%", "%"))),
@@ -422,12 +443,18 @@ fn stray(
         }
         wanted.1.retain(|privilege| !grant.privileges.contains(privilege));
     }
-    let on = match sqltext_object(&grant.object) {
-        Some(on) => on,
-        None => {
-            steps.push(revoke(account, name, line, line.to_owned()));
-            return;
+    if let GrantObject::Role(roles) = &grant.object {
+        for role in roles {
+            match role_text(role) {
+                Some(text) => steps.push(revoke(account, name, &format!("role {role}"), text)),
+                None => findings.push(unreadable_grant(name, line)),
+            }
         }
+        return;
+    }
+    let Some(on) = revoke_object(&grant.object) else {
+        findings.push(unreadable_grant(name, line));
+        return;
     };
     if grant.grant_option {
         extra.insert("GRANT OPTION".to_owned());
@@ -448,7 +475,7 @@ fn wanted_of(account: &WantedAccount, object: Option<&GrantObjectWanted>) -> Vec
 }
 
 /// The object part of a `REVOKE`, quoted as `SHOW GRANTS` prints it (a schema pattern keeps its escapes).
-fn sqltext_object(object: &GrantObject) -> Option<String> {
+fn revoke_object(object: &GrantObject) -> Option<String> {
     match object {
         GrantObject::Global => Some("*.*".to_owned()),
         GrantObject::Schema(schema) => Some(format!("{}.*", sqltext::quote_ident(schema).ok()?)),

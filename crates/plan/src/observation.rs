@@ -38,6 +38,8 @@ pub struct State {
     pub service_manager: ServiceManager,
     /// The service.
     pub service: Seen<ServiceFacts>,
+    /// Mainstay runs as the OS's root here.
+    pub run_as_root: bool,
     /// The server's program as installed, from `--version` or the package's candidate; what a plan is made for
     /// when the server does not run yet.
     pub installed_flavor: Seen<Flavor>,

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(native(b"password"), b"*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19");
         assert_eq!(
             sha256_crypt(b"Hello world!", b"saltstring", 5000),
-            "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8"
+            "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
         );
         assert_eq!(ed25519(b"secret"), b"ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY");
     }

@@ -218,13 +218,10 @@ mod tests {
             ("/*! '*/' */", &[(Executable, "/*!"), (String, "'*/'"), (Executable, "*/")]),
             ("/*!999999\\- x */a", &[(Comment, "/*!999999\\- x */"), (Word, "a")]),
             ("2*/a", &[(Number, "2"), (Punct, "*"), (Punct, "/"), (Word, "a")]),
-            ("1.5e-3 0x1F 1e5 2021_a 1.", &[
-                (Number, "1.5e-3"),
-                (Number, "0x1F"),
-                (Number, "1e5"),
-                (Word, "2021_a"),
-                (Number, "1."),
-            ]),
+            (
+                "1.5e-3 0x1F 1e5 2021_a 1.",
+                &[(Number, "1.5e-3"), (Number, "0x1F"), (Number, "1e5"), (Word, "2021_a"), (Number, "1.")],
+            ),
             ("größe$1", &[(Word, "größe$1")]),
             ("'open", &[(String, "'open")]),
             ("/* open", &[(Comment, "/* open")]),
@@ -251,9 +248,28 @@ mod tests {
 
     fn sqlish() -> impl Strategy<Value = std::string::String> {
         let piece = prop_oneof![
-            Just("'"), Just("\""), Just("`"), Just("\\"), Just("/*"), Just("/*!"), Just("/*M!"), Just("*/"),
-            Just("--"), Just(" "), Just("\n"), Just("#"), Just(";"), Just("50003"), Just("1.5e"), Just("0x"),
-            Just("ä"), Just("\0"), Just("DELIMITER //\n"), Just("//"), Just("select"), Just(".")
+            Just("'"),
+            Just("\""),
+            Just("`"),
+            Just("\\"),
+            Just("/*"),
+            Just("/*!"),
+            Just("/*M!"),
+            Just("*/"),
+            Just("--"),
+            Just(" "),
+            Just("\n"),
+            Just("#"),
+            Just(";"),
+            Just("50003"),
+            Just("1.5e"),
+            Just("0x"),
+            Just("ä"),
+            Just("\0"),
+            Just("DELIMITER //\n"),
+            Just("//"),
+            Just("select"),
+            Just(".")
         ];
         proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
     }

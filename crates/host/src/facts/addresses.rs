@@ -18,7 +18,7 @@ pub(super) fn addresses(root: &Path) -> Vec<IpAddr> {
 /// Addresses in `/proc/net/fib_trie` that are routed to this host as one address (`/32 host LOCAL`).
 fn parse_fib_trie(text: &str) -> BTreeSet<Ipv4Addr> {
     let mut found = BTreeSet::new();
-    let mut leaf = None;
+    let mut leaf: Option<Ipv4Addr> = None;
     for line in text.lines().map(str::trim) {
         if let Some(address) = line.strip_prefix("|-- ") {
             leaf = address.parse().ok();
@@ -76,7 +76,8 @@ Local:
 00000000000000000000000000000001 01 80 10 80       lo
 garbage
 ";
-        let wanted: BTreeSet<Ipv6Addr> = ["fd00::2".parse().unwrap(), Ipv6Addr::LOCALHOST].into_iter().collect();
+        let wanted: BTreeSet<Ipv6Addr> =
+            ["fd00::2".parse().unwrap(), Ipv6Addr::LOCALHOST].into_iter().collect();
         assert_eq!(parse_if_inet6(inet6), wanted);
     }
 }

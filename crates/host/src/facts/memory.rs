@@ -38,7 +38,9 @@ fn cgroup_limit(root: &Path) -> Option<u64> {
         let within = Path::new(group.trim_start_matches('/'));
         within
             .ancestors()
-            .filter_map(|part| files::read_text(&root.join(mount).join(part).join(file), SOURCE_BYTES_MAX).ok())
+            .filter_map(|part| {
+                files::read_text(&root.join(mount).join(part).join(file), SOURCE_BYTES_MAX).ok()
+            })
             .filter_map(|text| parse_limit(&text))
             .min()
     });
@@ -85,7 +87,8 @@ mod tests {
     fn the_lowest_limit_wins() {
         let v2 = "0::/user.slice/db.service\n";
         let v1 = "9:name=systemd:/\n4:cpu,memory:/docker/abc\n0::/\n";
-        let cases: [(&str, &[(&str, &str)], u64); 6] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u64);
+        let cases: [Case<'_>; 6] = [
             (v2, &[], 8 * GIB),
             (v2, &[("sys/fs/cgroup/user.slice/db.service/memory.max", "max\n")], 8 * GIB),
             (v2, &[("sys/fs/cgroup/user.slice/db.service/memory.max", "2147483648\n")], 2 * GIB),

@@ -39,9 +39,9 @@ pub(super) fn apparmor(root: &Path) -> Seen<String> {
 /// Without the security file system, AppArmor's own parameter tells whether it is there.
 fn apparmor_parameter(root: &Path) -> Seen<String> {
     match files::read_text(&root.join("sys/module/apparmor/parameters/enabled"), SOURCE_BYTES_MAX) {
-        Ok(text) if text.trim() == "Y" => {
-            Seen::Unknown("AppArmor is on and its profiles are not visible: securityfs is not mounted".to_owned())
-        }
+        Ok(text) if text.trim() == "Y" => Seen::Unknown(
+            "AppArmor is on and its profiles are not visible: securityfs is not mounted".to_owned(),
+        ),
         Ok(_) => Seen::Absent,
         Err(error) if error.is_missing() => Seen::Absent,
         Err(error) => Seen::Unknown(crate::reason(&error)),
