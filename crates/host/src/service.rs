@@ -127,6 +127,12 @@ impl ServiceError {
     }
 }
 
+/// `true` where systemd is process 1 (sd_booted(3)).
+#[must_use]
+pub fn systemd_runs() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 /// A systemd unit.
 #[derive(Clone, Debug)]
 pub struct Systemd {

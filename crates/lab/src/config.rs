@@ -107,7 +107,6 @@ fn galera_lines(options: &UpOptions, cluster: &ClusterState, node: &NodeState) -
     let prefix = options.server_root.as_deref().unwrap_or_else(|| Path::new("/"));
     let library = GALERA_LIBRARIES.iter().map(|path| prefix.join(path)).find(|path| path.is_file());
     let library = library.unwrap_or_else(|| prefix.join("usr/lib/galera/libgalera_smm.so"));
-    let has_rsync = Path::new("/usr/bin/rsync").is_file();
     vec![
         format!("server-id = {}", node.port),
         "binlog-format = ROW".to_owned(),
@@ -119,12 +118,23 @@ fn galera_lines(options: &UpOptions, cluster: &ClusterState, node: &NodeState) -
         format!("wsrep-node-name = {}", node.name),
         format!("wsrep-node-address = {host}"),
         format!("wsrep-node-incoming-address = {host}:{}", node.port),
-        format!("wsrep-sst-method = {}", if has_rsync { "rsync" } else { "mariabackup" }),
+        format!("wsrep-sst-method = {}", transfer_method()),
         "wsrep-sst-auth = root:".to_owned(),
         format!("wsrep-sst-receive-address = {host}:{full}"),
         format!(
             "wsrep-provider-options = \"gmcast.listen_addr=tcp://{host}:{group}; \
-             ist.recv_addr={host}:{incremental}; gcache.size=32M\""
+             ist.recv_addr={host}:{incremental}; gcache.size=32M; pc.announce_timeout=PT0.5S\""
         ),
     ]
+}
+
+/// How a node gets a full copy. The rsync script's daemon writes as `nobody` when root runs it, which fails.
+fn transfer_method() -> &'static str {
+    let has = |program: &str| Path::new("/usr/bin").join(program).is_file();
+    let has_backup = has("mariabackup") && has("socat");
+    if has("rsync") && !(rustix::process::geteuid().is_root() && has_backup) {
+        "rsync"
+    } else {
+        "mariabackup"
+    }
 }

@@ -123,9 +123,9 @@ impl LabError {
             Self::NameTaken { name } => Some(format!("remove it with: mainstay lab down {name}")),
             Self::NoCluster { .. } => Some("see what there is with: mainstay lab list".to_owned()),
             Self::NoRoot => Some("set MAINSTAY_LAB_DIR".to_owned()),
-            Self::Program(ProgramError::NotFound { .. }) => Some(
-                "install the server, or name a directory tree that has it with --server-root".to_owned(),
-            ),
+            Self::Program(ProgramError::NotFound { .. }) => {
+                Some("install the server, or name a directory tree that has it with --server-root".to_owned())
+            }
             Self::NodeDied { log, .. } | Self::NotReady { log, .. } => {
                 Some(format!("with --keep the log stays, in {}", log.display()))
             }

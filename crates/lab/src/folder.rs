@@ -38,6 +38,15 @@ pub(crate) fn remove(path: &Path) -> Result<(), LabError> {
     }
 }
 
+/// Removes a file; that it is gone already is fine.
+pub(crate) fn remove_file(path: &Path) -> Result<(), LabError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(LabError::io("cannot remove", path)(error)),
+    }
+}
+
 /// Copies a data directory of a server that is shut down, sharing blocks where the file system can.
 pub(crate) fn copy_datadir(from: &Path, to: &Path) -> Result<(), LabError> {
     create_private(to)?;

@@ -69,7 +69,8 @@ impl UpOptions {
             Topology::Galera if self.vendor == Vendor::MySql => Some("galera needs MariaDB"),
             Topology::Single | Topology::Replication | Topology::Galera => None,
         };
-        let problem = problem.or(if (1..=9).contains(&self.nodes) { None } else { Some("1 to 9 nodes are possible") });
+        let problem =
+            problem.or(if (1..=9).contains(&self.nodes) { None } else { Some("1 to 9 nodes are possible") });
         problem.map_or(Ok(()), |problem| Err(LabError::BadOption { problem: problem.to_owned() }))
     }
 }

@@ -34,4 +34,5 @@ pub use packages::wanted_packages;
 pub use preflight::{Check, Verdict};
 pub use settings::{Origin, WantedSetting, wanted_settings};
 pub use sizing::{Demand, Sizing, SizingError, demand, size};
+pub use tls::{openssl_time, server_names};
 pub use step::{Action, CertificateKind, Change, Finding, Plan, Risk, SchemaFile, Severity, Step};

@@ -4,6 +4,7 @@
 //! `sizing`. A row whose value function returns `None` does not apply to this spec.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use flavor::{Capability, Flavor, ValueKind, Variable};
 use spec::{Cloud, Node, Spec, Topology};
@@ -201,7 +202,15 @@ fn primary_key(_: &Inputs<'_>) -> String {
 }
 
 fn bind_address(inputs: &Inputs<'_>) -> String {
-    let addresses: Vec<String> = inputs.spec.config.bind.iter().map(ToString::to_string).collect();
+    let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), inputs.node.address];
+    let named = inputs.spec.config.bind.as_slice();
+    let mut addresses: Vec<String> = Vec::new();
+    for address in if named.is_empty() { &own } else { named } {
+        let text = address.to_string();
+        if !addresses.contains(&text) {
+            addresses.push(text);
+        }
+    }
     if addresses.len() > 1 && !inputs.flavor.can(Capability::BindAddressList) {
         // One address or all: all, with the accounts' hosts and the firewall as the doors.
         return "*".to_owned();

@@ -50,7 +50,8 @@ pub(crate) fn tls_steps(spec: &Spec, node: &Node, observation: &Observation) -> 
 }
 
 /// Names a server certificate is for: however a client may name this node.
-pub(crate) fn server_names(node: &Node, hostname: &str) -> Vec<String> {
+#[must_use]
+pub fn server_names(node: &Node, hostname: &str) -> Vec<String> {
     let mut names = vec![node.address.to_string(), node.name.clone()];
     for name in [hostname, "localhost", "127.0.0.1", "::1"] {
         if !name.is_empty() && !names.iter().any(|known| known == name) {
@@ -211,7 +212,8 @@ pub(crate) fn reload(observation: &Observation, server: &ServerFacts, certificat
 }
 
 /// OpenSSL's `Nov 21 04:34:43 2028 GMT` as seconds since 1970.
-pub(crate) fn openssl_time(text: &str) -> Option<i64> {
+#[must_use]
+pub fn openssl_time(text: &str) -> Option<i64> {
     let civil = jiff::fmt::strtime::parse("%b %e %H:%M:%S %Y GMT", text.trim()).ok()?.to_datetime().ok()?;
     Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
 }

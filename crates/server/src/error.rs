@@ -307,14 +307,10 @@ impl ServerError {
         }
     }
 
-    fn from_server(
-        error: mysql_async::ServerError,
-        sql: &Sql,
-        limit_ms: u128,
-        endpoint: &Endpoint,
-    ) -> Self {
+    fn from_server(error: mysql_async::ServerError, sql: &Sql, limit_ms: u128, endpoint: &Endpoint) -> Self {
         let mysql_async::ServerError { code, message, state } = error;
-        let message = if sql.is_secret() { "message withheld, it may quote the statement".to_owned() } else { message };
+        let message =
+            if sql.is_secret() { "message withheld, it may quote the statement".to_owned() } else { message };
         match code {
             // 1698: MariaDB without a password; 1820, 1862: expired; 3118, 4151: locked.
             1045 | 1698 | 1820 | 1862 | 3118 | 4151 => Self::AccessDenied { code, message },
@@ -377,8 +373,7 @@ mod tests {
     use super::*;
 
     fn refused(code: u16, message: &str, sql: &Sql) -> ServerError {
-        let error =
-            mysql_async::ServerError { code, message: message.to_owned(), state: "42000".to_owned() };
+        let error = mysql_async::ServerError { code, message: message.to_owned(), state: "42000".to_owned() };
         let endpoint = Endpoint::Socket("/run/db.sock".into());
         ServerError::from_statement(DriverFailure::Server(error), sql, 50, &endpoint)
     }
@@ -395,9 +390,13 @@ mod tests {
     #[test]
     fn read_only_is_told_from_other_options() {
         let sql = Sql::plain("INSERT");
-        let with = |option: &str| format!("The server is running with the {option} option so it cannot execute");
+        let with =
+            |option: &str| format!("The server is running with the {option} option so it cannot execute");
         assert!(matches!(refused(1290, &with("--read-only"), &sql), ServerError::ReadOnly { .. }));
-        assert!(matches!(refused(1290, &with("--secure-file-priv"), &sql), ServerError::Sql { code: 1290, .. }));
+        assert!(matches!(
+            refused(1290, &with("--secure-file-priv"), &sql),
+            ServerError::Sql { code: 1290, .. }
+        ));
     }
 
     #[test]

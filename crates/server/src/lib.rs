@@ -6,8 +6,8 @@
 mod connection;
 mod error;
 mod facts;
-mod process;
 mod option_file;
+mod process;
 mod program;
 mod row;
 mod sql;
@@ -15,9 +15,9 @@ mod target;
 
 pub use connection::{Connection, Executed};
 pub use error::{ServerError, TlsFailure};
-pub use facts::collect;
-pub use process::{ProcessState, ServerProcess, Signal};
+pub use facts::{RoleFacts, collect, collect_role};
 pub use option_file::{OptionFile, OptionFileError};
+pub use process::{ProcessState, ServerProcess, Signal};
 pub use program::{ProgramError, ServerProgram};
 pub use row::Row;
 pub use sql::{Param, Sql};

@@ -156,17 +156,17 @@ impl OptionFile {
     #[must_use]
     pub fn into_target(self, default_user: &str, default_socket: &Path) -> Target {
         let endpoint = match (self.host, self.socket) {
-            (Some(host), _) if host != "localhost" => {
-                Endpoint::Tcp { host, port: self.port.unwrap_or(3306) }
-            }
+            (Some(host), _) if host != "localhost" => Endpoint::Tcp { host, port: self.port.unwrap_or(3306) },
             (_, socket) => Endpoint::Socket(socket.unwrap_or_else(|| default_socket.to_owned())),
         };
         let tls = match (&endpoint, self.ssl_verify_server_cert) {
             (Endpoint::Socket(_), _) => Tls::Off,
             (Endpoint::Tcp { .. }, Some(false)) => Tls::Insecure,
-            (Endpoint::Tcp { .. }, Some(true) | None) => {
-                Tls::Verify { ca: self.ssl_ca, server_name: None, client_cert: self.ssl_cert.zip(self.ssl_key) }
-            }
+            (Endpoint::Tcp { .. }, Some(true) | None) => Tls::Verify {
+                ca: self.ssl_ca,
+                server_name: None,
+                client_cert: self.ssl_cert.zip(self.ssl_key),
+            },
         };
         let user = self.user.unwrap_or_else(|| default_user.to_owned());
         Target { endpoint, user, password: self.password, tls }
@@ -345,10 +345,7 @@ mod tests {
         assert_eq!((socket.endpoint, socket.user), (Endpoint::Socket("/run/d.sock".into()), "a".to_owned()));
         let tcp = target("[client]\nhost=db1\nssl-ca=/ca\nsocket=/x");
         assert_eq!(tcp.endpoint, Endpoint::Tcp { host: "db1".to_owned(), port: 3306 });
-        assert_eq!(
-            tcp.tls,
-            Tls::Verify { ca: Some("/ca".into()), server_name: None, client_cert: None }
-        );
+        assert_eq!(tcp.tls, Tls::Verify { ca: Some("/ca".into()), server_name: None, client_cert: None });
         assert_eq!(target("[client]\nhost=db1\nssl-verify-server-cert=0").tls, Tls::Insecure);
     }
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 pub use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 /// How often a process that is to end is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -148,7 +148,10 @@ fn mentions(argument: &[u8], folder: &Path) -> bool {
 pub(crate) fn command(argv: &[String]) -> io::Result<tokio::process::Command> {
     let (program, arguments) =
         argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
-    #[expect(clippy::disallowed_methods, reason = "only this crate starts servers, and it stands below `host`")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this crate starts servers, and it stands below `host`"
+    )]
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).env("LC_ALL", "C");
     Ok(command)
@@ -158,17 +161,21 @@ pub(crate) fn command(argv: &[String]) -> io::Result<tokio::process::Command> {
 mod tests {
     use super::*;
 
-    fn sleeper(folder: &Path) -> ServerProcess {
+    /// A process that waits, by itself, for a pipe that nobody opens.
+    fn waiter(folder: &Path) -> ServerProcess {
+        let pipe = folder.join("pipe");
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, rustix::fs::Mode::RUSR, 0).unwrap();
         let option = format!("--defaults-file={}/my.cnf", folder.display());
-        let script = "while :; do sleep 0.05; done".to_owned();
-        let argv = ["/bin/sh".to_owned(), "-c".to_owned(), script, "sh".to_owned(), option];
+        let pipe = pipe.display().to_string();
+        let argv = ["/bin/sh", "-c", "read line < \"$1\"", "sh", &pipe, &option].map(str::to_owned);
         ServerProcess::spawn(&argv, folder, &folder.join("log")).unwrap()
     }
 
     #[tokio::test]
     async fn a_process_is_found_paused_and_ended_by_its_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let process = sleeper(folder.path());
+        let process = waiter(folder.path());
         assert_eq!(process.state(), ProcessState::Running);
         assert_eq!(ServerProcess::find_all(folder.path()).unwrap(), vec![process.clone()]);
         assert!(process.signal(Signal::STOP).unwrap());
@@ -184,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn another_process_with_the_pid_is_never_hit() {
         let folder = tempfile::tempdir().unwrap();
-        let process = sleeper(folder.path());
+        let process = waiter(folder.path());
         let stranger = ServerProcess { pid: process.pid, folder: folder.path().join("other") };
         assert_eq!(stranger.state(), ProcessState::Gone);
         assert!(!stranger.signal(Signal::KILL).unwrap());

@@ -93,7 +93,8 @@ impl ServerProgram {
 
     async fn at(path: PathBuf, root: Option<&Path>) -> Result<Self, ProgramError> {
         let launcher = root.map(|root| launcher(root, &path)).unwrap_or_default();
-        let argv = [&launcher[..], &[text(&path), "--no-defaults".to_owned(), "--version".to_owned()]].concat();
+        let argv =
+            [&launcher[..], &[text(&path), "--no-defaults".to_owned(), "--version".to_owned()]].concat();
         let answer = run(&argv, Vec::new(), VERSION_LIMIT).await?;
         let failed = || ProgramError::Failed { program: text(&path), output: last_lines(&answer) };
         let (_, after) = answer.split_once(" Ver ").ok_or_else(failed)?;
@@ -102,7 +103,15 @@ impl ServerProgram {
         let prefix = root.map_or_else(|| PathBuf::from("/"), Path::to_owned);
         let share = share_folder(&prefix, flavor.vendor);
         let fixed_options = root.map(|root| tree_options(root, &share)).unwrap_or_default();
-        Ok(Self { flavor, version_text, path, root: root.map(Path::to_owned), launcher, fixed_options, share })
+        Ok(Self {
+            flavor,
+            version_text,
+            path,
+            root: root.map(Path::to_owned),
+            launcher,
+            fixed_options,
+            share,
+        })
     }
 
     /// Vendor and version.
@@ -142,8 +151,10 @@ impl ServerProgram {
             Vendor::MySql => ["mysql", "mariadb"],
         };
         let folders = program_folders(self.root.as_deref());
-        let path =
-            names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|p| p.is_file());
+        let path = names
+            .iter()
+            .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+            .find(|p| p.is_file());
         // Any client speaks to any server: this machine's will do where the tree has none.
         match (path, &self.root) {
             (Some(path), Some(root)) => Some([launcher(root, &path), vec![text(&path)]].concat()),
@@ -167,8 +178,12 @@ impl ServerProgram {
         argv.push("--innodb-flush-log-at-trx-commit=0".to_owned());
         match self.flavor.vendor {
             Vendor::MySql => {
-                let options =
-                    ["--initialize-insecure", "--innodb-redo-log-capacity=16M", "--skip-log-bin", "--mysqlx=OFF"];
+                let options = [
+                    "--initialize-insecure",
+                    "--innodb-redo-log-capacity=16M",
+                    "--skip-log-bin",
+                    "--mysqlx=OFF",
+                ];
                 argv.extend(options.map(str::to_owned));
                 run(&argv, Vec::new(), INITIALISE_LIMIT).await?;
             }
@@ -212,6 +227,9 @@ impl ServerProgram {
             sql.extend(part);
             sql.push(b'\n');
         }
+        // Root as this host's name or loopback addresses would be reachable over TCP without a password.
+        sql.extend(b"DELETE FROM global_priv WHERE User = 'root' AND Host <> 'localhost';\n");
+        sql.extend(b"DELETE FROM proxies_priv WHERE Host <> 'localhost';\n");
         Ok(sql)
     }
 }
@@ -228,7 +246,8 @@ fn program_folders(root: Option<&Path>) -> Vec<PathBuf> {
     const FOLDERS: [&str; 5] = ["usr/sbin", "usr/libexec", "usr/bin", "usr/local/sbin", "usr/local/bin"];
     let path = if root.is_none() { std::env::var_os("PATH").unwrap_or_default() } else { OsString::new() };
     let prefix = root.unwrap_or_else(|| Path::new("/"));
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
+    let mut folders: Vec<PathBuf> =
+        std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
     folders.extend(FOLDERS.iter().map(|folder| prefix.join(folder)));
     let mut seen = std::collections::BTreeSet::new();
     folders.retain(|folder| seen.insert(folder.clone()));

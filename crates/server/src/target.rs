@@ -126,13 +126,11 @@ impl Tls {
                     .with_danger_skip_domain_validation(true),
             ),
             Self::Verify { ca, server_name, client_cert } => {
-                let mut options =
-                    SslOpts::default().with_danger_tls_hostname_override(server_name.clone());
+                let mut options = SslOpts::default().with_danger_tls_hostname_override(server_name.clone());
                 if let Some(ca) = ca {
                     // A private authority replaces the public ones: nobody else may vouch for the server.
-                    options = options
-                        .with_root_certs(vec![ca.clone().into()])
-                        .with_disable_built_in_roots(true);
+                    options =
+                        options.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
                 }
                 let identity = client_cert
                     .as_ref()

@@ -6,8 +6,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use host::{Firewall, Ownership, PackageDriver, files, pki, secrets};
+use host::files::{self, Ownership};
+use host::firewall::Nftables;
+use host::packages::Packages;
+use host::{pki, secrets};
+use flavor::TlsReload;
 use plan::{Action, CertificateKind};
+use secrecy::{ExposeSecret, SecretString};
 use server::{Connection, Limits, Sql};
 use spec::{Node, Spec};
 use sqltext::{quote_account, quote_ident, quote_string};
@@ -83,7 +88,7 @@ impl<'a> Act<'a> {
     async fn on_host(&mut self, action: &Action) -> Result<(), SetupError> {
         match action {
             Action::InstallPackages { manager, names } => {
-                PackageDriver::for_manager(*manager).install(names).await?;
+                Packages::for_manager(*manager).install(names).await?;
             }
             Action::CreateSecret { path } => create_secret(path)?,
             Action::CreateCa { dir, common_name, days } => {
@@ -106,7 +111,7 @@ impl<'a> Act<'a> {
             Action::WriteProperties { path, keys } => {
                 cloudstack_files::write_properties(self.spec, self.node, path, keys)?;
             }
-            Action::ApplyFirewall { ruleset } => Firewall::new(plan::TABLE).apply(ruleset).await?,
+            Action::ApplyFirewall { ruleset } => Nftables::default().apply(ruleset).await?,
             _ => unreachable_action(action)?,
         }
         Ok(())
@@ -115,7 +120,7 @@ impl<'a> Act<'a> {
     async fn on_service(&mut self, action: &Action) -> Result<(), SetupError> {
         // A restart ends the connection; the next statement opens a new one.
         self.close().await;
-        let driver = Driver::resolve(self.spec, self.node)?;
+        let driver = Driver::resolve(self.spec, self.node);
         match action {
             Action::EnableService => driver.enable().await?,
             Action::StartService => driver.start().await?,
@@ -170,8 +175,10 @@ impl<'a> Act<'a> {
     async fn on_server(&mut self, action: &Action) -> Result<(), SetupError> {
         match action {
             Action::ReloadTls => {
-                let statement = self.connection().await?.flavor().statements().reload_tls();
-                self.run(statement.to_owned()).await?;
+                match self.connection().await?.flavor().statements().reload_tls() {
+                    TlsReload::Statement(statement) => self.run(statement.to_owned()).await?,
+                    TlsReload::Restart => Driver::resolve(self.spec, self.node).restart().await?,
+                }
             }
             Action::SetGlobal { variable, value } => self.run(format!("SET GLOBAL {variable} = {value}")).await?,
             Action::ResetPersist { variable } => self.run(format!("RESET PERSIST {}", ident(variable)?)).await?,
@@ -206,7 +213,6 @@ fn ident(name: &str) -> Result<String, SetupError> {
 }
 
 fn password_literal(file: &Path) -> Result<String, SetupError> {
-    use secrecy::ExposeSecret;
     let password = secrets::read(file)?;
     quote_string(password.expose_secret()).map_err(|_| SetupError::Unquotable(format!("the secret in {}", file.display())))
 }
@@ -223,8 +229,7 @@ fn public_file(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
     Ok(files::write_atomic(path, bytes, &Ownership { mode: 0o644, owner: None, group: None })?)
 }
 
-fn secret_file(path: &Path, secret: &secrecy::SecretString, owner: Option<String>) -> Result<(), SetupError> {
-    use secrecy::ExposeSecret;
+fn secret_file(path: &Path, secret: &SecretString, owner: Option<String>) -> Result<(), SetupError> {
     let ownership = Ownership { mode: 0o600, owner, group: None };
     Ok(files::write_atomic(path, secret.expose_secret().as_bytes(), &ownership)?)
 }
@@ -238,7 +243,7 @@ fn issue(
     owner: &str,
 ) -> Result<(), SetupError> {
     let ca_cert = files::read_text(&dir.join("ca.pem"), 64 << 10)?;
-    let ca_key = secrets::read_pem(&dir.join("ca-key.pem"))?;
+    let ca_key = SecretString::from(files::read_text(&dir.join("ca-key.pem"), 64 << 10)?);
     let (stem, server) = match kind {
         CertificateKind::Server => ("server", true),
         CertificateKind::Client => ("client", false),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use host::ApplyLock;
+use host::lock::ApplyLock;
 use plan::{Options, Plan, Step};
 use spec::{Node, Spec};
 

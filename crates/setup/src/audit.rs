@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use host::{Ownership, files};
+use host::files::{self, Ownership};
 use plan::{Plan, Step};
 use serde::Serialize;
 

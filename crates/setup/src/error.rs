@@ -2,7 +2,15 @@
 
 use std::path::PathBuf;
 
-use host::{CommandError, FileError, FirewallError, LockError, PackageError, PkiError, SecretError, ServiceError};
+use host::command::CommandError;
+use host::facts::FactsError;
+use host::files::FileError;
+use host::firewall::FirewallError;
+use host::lock::LockError;
+use host::packages::PackagesError;
+use host::pki::PkiError;
+use host::secrets::SecretError;
+use host::service::ServiceError;
 use server::{OptionFileError, ProgramError, ServerError};
 
 /// A failed observation or step.
@@ -22,7 +30,7 @@ pub enum SetupError {
     Command(#[from] CommandError),
     /// Packages could not be installed.
     #[error(transparent)]
-    Package(#[from] PackageError),
+    Package(#[from] PackagesError),
     /// The service could not be started or stopped.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -35,6 +43,9 @@ pub enum SetupError {
     /// Another apply runs.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The host cannot be looked at.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
     /// The server's program was not found.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -90,6 +101,7 @@ impl SetupError {
             Self::Schema { .. } => Some(
                 "mend the cause and run `mainstay apply` again: it drops the half-loaded databases and loads anew".to_owned(),
             ),
+            Self::Facts(error) => Some(error.hint()),
             Self::Program(_) => Some("install the server, or set `install = true` in [package]".to_owned()),
             Self::OptionFile { .. } => Some("correct it, or leave `admin_defaults_file` out to use the socket".to_owned()),
             Self::Unquotable(_) => Some("correct the name in mainstay.toml".to_owned()),

@@ -175,7 +175,7 @@ fn tls_files(dir: &Path) -> TlsFiles {
     let ca = dir.join("ca.pem");
     let pair = |stem: &str| pki::facts(&dir.join(format!("{stem}-cert.pem")), &dir.join(format!("{stem}-key.pem")), &ca);
     TlsFiles {
-        ca: pki::ca_facts(&ca),
+        ca: pki::facts(&ca, &dir.join("ca-key.pem"), &ca),
         ca_key: files::facts(&dir.join("ca-key.pem")),
         server: pair("server"),
         client: pair("client"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use facts::{Seen, ServiceFacts};
 use host::service::{ProcessService, Systemd};
-use host::supervise::{RestartLimit, leave_session, told_to_stop};
-use host::{Ownership, files};
+use host::supervise::{RestartLimit, leave_session, stop_signal};
+use host::files::{self, Ownership};
 use server::{Connection, Limits, ServerError, ServerProgram, Sql};
 use spec::{Node, ServiceManager, Spec};
 
@@ -229,12 +229,7 @@ pub async fn supervise(state: &Path, node: &str, user: Option<&str>, command: &[
     // The server drops to its user itself (`--user`), so that it can still read what only root may.
     let _ = user;
     let service = process_service(state, node, None, command.to_vec());
-    let stop = async {
-        if told_to_stop().await.is_err() {
-            // Without signals it can only be killed; it then goes on supervising.
-            std::future::pending::<()>().await;
-        }
-    };
+    let stop = stop_signal().map_err(|error| SetupError::refused(format!("signals cannot be listened to: {error}"), "look at the log"))?;
     host::supervise::supervise(&service, &RestartLimit::default(), stop).await?;
     Ok(())
 }

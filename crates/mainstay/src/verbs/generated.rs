@@ -1,7 +1,7 @@
 //! `mainstay completions` and `mainstay man`: made from the command line's own definition.
 
 use clap::CommandFactory;
-use host::{Ownership, files};
+use host::files::{self, Ownership};
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::failure::{Outcome, Verb};

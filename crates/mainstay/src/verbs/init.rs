@@ -1,6 +1,6 @@
 //! `mainstay init`: a commented spec from what is found on the host. It never overwrites one.
 
-use host::{Ownership, files};
+use host::files::{self, Ownership};
 use spec::Cloud;
 
 use crate::cli::{CloudArg, InitArgs};

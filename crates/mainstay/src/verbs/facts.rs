@@ -1,0 +1,148 @@
+//! `mainstay facts`: what a server is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use facts::{Seen, ServerFacts};
+use flavor::{CAPABILITIES, Support};
+use host::secrets;
+use secrecy::SecretString;
+use serde::Serialize;
+use server::{Connection, Endpoint, Limits, OptionFile, Target, Tls};
+
+use crate::cli::{ConnectArgs, FactsArgs};
+use crate::failure::{Failure, Outcome, Verb};
+use crate::output::{self, Format};
+
+const SOCKET: &str = "/run/mysqld/mysqld.sock";
+
+#[derive(Serialize)]
+struct Report {
+    support: String,
+    server: ServerFacts,
+    capabilities: Vec<&'static str>,
+}
+
+pub(crate) async fn run(format: Format, args: &FactsArgs) -> Verb {
+    let target = target(&args.connect)?;
+    let mut connection = Connection::open(&target, &Limits::default()).await?;
+    let mut server = server::collect(&mut connection).await?;
+    connection.close().await;
+    if !args.variables {
+        server.variables.clear();
+        server.variable_origins.clear();
+    }
+    let flavor = server.flavor;
+    let support = match flavor.support() {
+        Support::Supported => "supported".to_owned(),
+        Support::TooOld { minimum } => format!("too old: {minimum} or later is needed"),
+        Support::Newer { tested } => format!("newer than the {tested} this Mainstay was tested with"),
+    };
+    let capabilities =
+        CAPABILITIES.iter().filter(|row| flavor.can(row.capability)).map(|row| row.sentence).collect();
+    output::result(format, &Report { support, server, capabilities });
+    Ok(Outcome::Good)
+}
+
+/// The server and login that the options name.
+pub(crate) fn target(args: &ConnectArgs) -> Result<Target, Failure> {
+    let mut target = match &args.defaults_file {
+        Some(path) => {
+            let file = OptionFile::read(path).map_err(|error| {
+                Failure::new(anyhow::Error::new(error).context(path.display().to_string()), "correct the file, or give --socket or --host instead")
+            })?;
+            file.into_target("root", Path::new(SOCKET))
+        }
+        None => Target::socket(SOCKET, "root"),
+    };
+    if let Some(socket) = &args.socket {
+        target.endpoint = Endpoint::Socket(socket.clone());
+    }
+    if args.host.is_some() || args.port.is_some() {
+        let host = args.host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
+        target.endpoint = Endpoint::Tcp { host, port: args.port.unwrap_or(3306) };
+        if args.defaults_file.is_none() {
+            target.tls = Tls::default();
+        }
+    }
+    if let Some(user) = &args.user {
+        target.user.clone_from(user);
+    }
+    if let Some(password) = password(args)? {
+        target.password = Some(password);
+    }
+    tls(args, &mut target);
+    Ok(target)
+}
+
+fn tls(args: &ConnectArgs, target: &mut Target) {
+    if args.no_tls {
+        target.tls = Tls::Off;
+    } else if args.tls_insecure {
+        target.tls = Tls::Insecure;
+    } else if let Some(ca) = &args.tls_ca {
+        target.tls = Tls::Verify { ca: Some(PathBuf::from(ca)), server_name: None, client_cert: None };
+    }
+}
+
+fn password(args: &ConnectArgs) -> Result<Option<SecretString>, Failure> {
+    if args.ask_password {
+        return Ok(Some(SecretString::from(rpassword::prompt_password("Password: ")?)));
+    }
+    if let Some(path) = &args.password_file {
+        return Ok(Some(secrets::read(path)?));
+    }
+    Ok(std::env::var("MAINSTAY_PASSWORD").ok().filter(|_| args.defaults_file.is_none()).map(SecretString::from))
+}
+
+fn shown<T: fmt::Display>(seen: &Seen<T>) -> String {
+    match seen {
+        Seen::Known(value) => value.to_string(),
+        Seen::Unknown(why) => format!("not known: {why}"),
+        Seen::Absent => "none".to_owned(),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = &self.server;
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<14} {value}");
+        line("server", format!("{} ({}; {})", server.flavor, server.version_text, server.version_comment))?;
+        line("support", self.support.clone())?;
+        line("host", format!("{}, port {}, socket {}", server.hostname, server.port, server.socket.display()))?;
+        line("data", server.data_dir.display().to_string())?;
+        line("server id", format!("{}, uuid {}", server.server_id, shown(&server.server_uuid)))?;
+        line("writes", if server.read_only { "refused (read_only)" } else { "accepted" }.to_owned())?;
+        let tls = &server.tls;
+        let on = if tls.enabled { "on" } else { "off" };
+        let required = if tls.required { ", required of clients" } else { "" };
+        line("TLS", format!("{on}{required}; certificate until {}", shown(&tls.not_after)))?;
+        line("replicas", server.replication.replicas.to_string())?;
+        for source in &server.replication.sources {
+            let state = |on: bool| if on { "runs" } else { "stopped" };
+            line("replica of", format!("{}:{}, IO {}, SQL {}, lag {} s {}", source.host, source.port,
+                state(source.io_running), state(source.sql_running), shown(&source.lag_seconds), source.last_error))?;
+        }
+        line("GTID", if server.replication.gtid_position.is_empty() { "none".to_owned() } else { server.replication.gtid_position.clone() })?;
+        if let Seen::Known(galera) = &server.galera {
+            line("Galera", format!("{}: {}, {}, {} nodes", galera.cluster_name, galera.cluster_status, galera.local_state, galera.cluster_size))?;
+        }
+        let databases: Vec<String> = server.databases.iter().map(|database| format!("{} ({} tables)", database.name, database.tables)).collect();
+        line("databases", if databases.is_empty() { "none".to_owned() } else { databases.join(", ") })?;
+        match &server.accounts {
+            Seen::Known(accounts) => {
+                let names: Vec<String> = accounts.iter().filter(|account| !account.is_role).map(|account| format!("{}@{}", account.user, account.host)).collect();
+                line("accounts", names.join(", "))?;
+            }
+            Seen::Unknown(why) => line("accounts", format!("not known: {why}"))?,
+            Seen::Absent => {}
+        }
+        for (at, sentence) in self.capabilities.iter().enumerate() {
+            line(if at == 0 { "it can" } else { "" }, (*sentence).to_owned())?;
+        }
+        for (name, value) in &server.variables {
+            writeln!(f, "{name} = {value}")?;
+        }
+        Ok(())
+    }
+}
