@@ -98,6 +98,20 @@ impl Flavor {
         format!("ALTER USER {account} {}", self.identified(plugin, password))
     }
 
+    /// Statements that tie an account to the OS user of its name. `plugin_active`: whether the socket plugin is
+    /// loaded; MySQL ships it and does not load it.
+    #[must_use]
+    pub fn socket_login(self, account: &str, plugin_active: bool) -> Vec<String> {
+        match self.vendor {
+            Vendor::MariaDb => vec![format!("ALTER USER {account} IDENTIFIED VIA unix_socket")],
+            Vendor::MySql => {
+                let install = "INSTALL PLUGIN auth_socket SONAME 'auth_socket.so'".to_owned();
+                let alter = format!("ALTER USER {account} IDENTIFIED WITH auth_socket");
+                if plugin_active { vec![alter] } else { vec![install, alter] }
+            }
+        }
+    }
+
     fn identified(self, plugin: &str, password: &str) -> String {
         match self.vendor {
             Vendor::MariaDb => format!("IDENTIFIED VIA {plugin} USING PASSWORD({password})"),

@@ -9,7 +9,7 @@ use crate::folder;
 use crate::galera;
 use crate::lab::Lab;
 use crate::options::Topology;
-use crate::start::{spawn, wait_ready};
+use crate::start::{POLL, spawn, wait_ready};
 use crate::state::{ClusterState, NodeState};
 
 /// How long a graceful stop may take.
@@ -33,7 +33,7 @@ impl Lab {
             return galera::restart(&program, &mut cluster, &wanted).await;
         }
         for node in wanted {
-            let process = spawn(&program, &node, &[])?;
+            let process = spawn(&program, &node, &[]).await?;
             cluster.record_pid(&node.name, process.pid)?;
             let mut connection = wait_ready(&node, &process).await?;
             if cluster.topology == Topology::Galera {
@@ -78,23 +78,40 @@ impl Lab {
     /// Freezes a node, or all, as a stalled host would.
     ///
     /// # Errors
-    /// If the kernel refuses.
-    pub fn pause(&self, name: &str, node: Option<&str>) -> Result<(), LabError> {
-        self.signal_each(name, node, Signal::STOP)
+    /// If the kernel refuses, or a thread cannot be frozen within 20 seconds.
+    pub async fn pause(&self, name: &str, node: Option<&str>) -> Result<(), LabError> {
+        self.freeze(name, node, Signal::STOP, ProcessState::Paused).await
     }
 
     /// Lets a frozen node, or all, go on.
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn resume(&self, name: &str, node: Option<&str>) -> Result<(), LabError> {
-        self.signal_each(name, node, Signal::CONT)
+    pub async fn resume(&self, name: &str, node: Option<&str>) -> Result<(), LabError> {
+        self.freeze(name, node, Signal::CONT, ProcessState::Running).await
     }
 
-    fn signal_each(&self, name: &str, node: Option<&str>, which: Signal) -> Result<(), LabError> {
+    async fn freeze(
+        &self,
+        name: &str,
+        node: Option<&str>,
+        which: Signal,
+        wanted: ProcessState,
+    ) -> Result<(), LabError> {
         let cluster = self.cluster(name)?;
         for node in selected(&cluster, node)? {
-            signal(node, which)?;
+            if !signal(node, which)? {
+                continue;
+            }
+            // The kernel stops one thread after the other.
+            let waiting = async {
+                while ![wanted, ProcessState::Gone].contains(&state_of(node)) {
+                    tokio::time::sleep(POLL).await;
+                }
+            };
+            if tokio::time::timeout(KILL_LIMIT, waiting).await.is_err() {
+                return Err(LabError::Other(format!("{} does not take the signal", node.name)));
+            }
         }
         Ok(())
     }

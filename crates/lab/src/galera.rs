@@ -96,7 +96,7 @@ async fn start_recorded(
     node: &NodeState,
     options: &[String],
 ) -> Result<ServerProcess, LabError> {
-    let process = spawn(program, node, options)?;
+    let process = spawn(program, node, options).await?;
     cluster.record_pid(&node.name, process.pid)?;
     let mut connection = wait_ready(node, &process).await?;
     wait_synced(node, &mut connection).await?;
@@ -113,7 +113,7 @@ async fn recovered_state(program: &ServerProgram, node: &NodeState) -> Result<Sa
     let log = node.folder().join("recover.log");
     folder::remove_file(&log)?;
     let option = format!("--log-error={}", log.display());
-    let process = spawn(program, node, &["--wsrep-recover".to_owned(), option])?;
+    let process = spawn(program, node, &["--wsrep-recover".to_owned(), option]).await?;
     if !process.wait_gone(RECOVER_LIMIT).await {
         process.signal(Signal::KILL).map_err(LabError::io("cannot stop", node.folder()))?;
     }

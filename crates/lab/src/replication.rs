@@ -22,17 +22,18 @@ pub(crate) async fn connect(
     password: &SecretString,
     semi_sync: bool,
 ) -> Result<(), LabError> {
-    let nodes: Vec<&NodeState> = cluster.nodes.iter().collect();
-    if semi_sync {
-        for (index, (node, connection)) in nodes.iter().zip(connections.iter_mut()).enumerate() {
-            enable_semi_sync(connection, index == 0).await.map_err(LabError::server(&node.name))?;
-        }
-    }
     let (Some((primary, replicas)), Some((first, others))) =
-        (nodes.split_first(), connections.split_first_mut())
+        (cluster.nodes.split_first(), connections.split_first_mut())
     else {
         return Ok(());
     };
+    if semi_sync {
+        // Off on the primary until there is a replica to wait for.
+        semi_sync_primary(first, false).await.map_err(LabError::server(&primary.name))?;
+        for (node, connection) in replicas.iter().zip(others.iter_mut()) {
+            semi_sync_replica(connection).await.map_err(LabError::server(&node.name))?;
+        }
+    }
     create_account(first, &primary.host, password).await.map_err(LabError::server(&primary.name))?;
     for (node, connection) in replicas.iter().zip(others.iter_mut()) {
         follow(connection, primary, password).await.map_err(LabError::server(&node.name))?;
@@ -46,6 +47,9 @@ pub(crate) async fn connect(
             })
         })
         .await?;
+    }
+    if semi_sync {
+        semi_sync_primary(first, true).await.map_err(LabError::server(&primary.name))?;
     }
     Ok(())
 }
@@ -84,24 +88,32 @@ async fn follow(
 }
 
 /// The configuration file keeps the variable on; it was read before there was a plugin to take it.
-async fn enable_semi_sync(connection: &mut Connection, is_primary: bool) -> Result<(), ServerError> {
-    let statements = connection.flavor().statements();
-    // Installing a plugin is not for the other nodes: each installs its own.
-    for statement in statements.semi_sync_install() {
-        connection.execute(&Sql::plain("SET SESSION sql_log_bin = 0")).await?;
+async fn semi_sync_primary(connection: &mut Connection, on: bool) -> Result<(), ServerError> {
+    install_semi_sync(connection).await?;
+    let variable = connection.flavor().statements().semi_sync_source_enabled_variable();
+    set_global(connection, variable, on).await
+}
+
+async fn semi_sync_replica(connection: &mut Connection) -> Result<(), ServerError> {
+    install_semi_sync(connection).await?;
+    let variable = connection.flavor().statements().semi_sync_replica_enabled_variable();
+    set_global(connection, variable, true).await
+}
+
+async fn set_global(connection: &mut Connection, variable: &str, on: bool) -> Result<(), ServerError> {
+    let value = if on { "ON" } else { "OFF" };
+    connection.execute(&Sql::plain(format!("SET GLOBAL {variable} = {value}"))).await?;
+    Ok(())
+}
+
+async fn install_semi_sync(connection: &mut Connection) -> Result<(), ServerError> {
+    for statement in connection.flavor().statements().semi_sync_install() {
         match connection.execute(&Sql::plain(*statement)).await {
             Ok(_) => {}
             Err(error) if error.code() == Some(PLUGIN_EXISTS) => {}
             Err(error) => return Err(error),
         }
-        connection.execute(&Sql::plain("SET SESSION sql_log_bin = 1")).await?;
     }
-    let variable = if is_primary {
-        statements.semi_sync_source_enabled_variable()
-    } else {
-        statements.semi_sync_replica_enabled_variable()
-    };
-    connection.execute(&Sql::plain(format!("SET GLOBAL {variable} = ON"))).await?;
     Ok(())
 }
 

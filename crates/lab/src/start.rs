@@ -19,7 +19,7 @@ pub(crate) const LIMITS: Limits =
     Limits { connect: Duration::from_secs(5), statement: Duration::from_secs(60) };
 
 /// Starts a node's process with further options; it is not ready yet.
-pub(crate) fn spawn(
+pub(crate) async fn spawn(
     program: &ServerProgram,
     node: &NodeState,
     options: &[String],
@@ -27,6 +27,7 @@ pub(crate) fn spawn(
     let mut argv = program.command(&node.defaults_file);
     argv.extend_from_slice(options);
     ServerProcess::spawn(&argv, node.folder(), &node.log)
+        .await
         .map_err(LabError::io("cannot start", program.path()))
 }
 

@@ -99,7 +99,7 @@ async fn start_together(
 ) -> Result<Vec<Connection>, LabError> {
     let mut waiting = Vec::new();
     for node in cluster.nodes.clone() {
-        let process = spawn(program, &node, &[])?;
+        let process = spawn(program, &node, &[]).await?;
         cluster.record_pid(&node.name, process.pid)?;
         waiting.push(tokio::spawn(async move { wait_ready(&node, &process).await }));
     }

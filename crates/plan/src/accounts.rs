@@ -170,7 +170,8 @@ fn account(spec: &Spec, flavor: Flavor, role: &Role, host: String) -> WantedAcco
     }
     WantedAccount {
         user: role.user.clone(),
-        require_tls: role.ours && spec.tls.is_some() && host != "localhost",
+        // Replication's own TLS is set up together with replication; requiring it here would cut a running replica.
+        require_tls: role.ours && spec.tls.is_some() && host != "localhost" && role.from != From::Nodes,
         host,
         plugin: flavor.password_plugin(),
         password_file: role.password_file.clone(),
@@ -236,6 +237,7 @@ pub(crate) fn account_steps(
         }
         Seen::Known(_) | Seen::Unknown(_) | Seen::Absent => &empty,
     };
+    close_root(observation, found, spec, &mut out);
     for account in wanted {
         let present =
             found.iter().find(|seen| !seen.is_role && seen.user == account.user && seen.host == account.host);
@@ -502,19 +504,48 @@ fn revoke(account: &WantedAccount, name: &str, shown: &str, grant: String) -> St
     }
 }
 
+/// Logging in takes neither a password nor the right OS user.
+fn no_password(seen: &AccountFacts) -> bool {
+    seen.auth.expose().is_empty() && !seen.locked && seen.other_plugins.is_empty() && !matches!(seen.plugin.as_str(), "unix_socket" | "auth_socket")
+}
+
+/// A step that ties a passwordless root to the OS's root, when it is the OS's root that runs Mainstay: the same
+/// login goes on working, and nobody else's does.
+fn close_root(observation: &Observation, found: &[AccountFacts], spec: &Spec, out: &mut AccountSteps) {
+    let open = found.iter().find(|seen| seen.user == "root" && seen.host == "localhost" && no_password(seen));
+    let over_socket = spec.accounts.admin_defaults_file.is_none() && spec.accounts.admin_user == "root";
+    if open.is_none() || !over_socket || !observation.state.run_as_root {
+        return;
+    }
+    out.steps.push(Step {
+        id: "account/root@localhost/socket".to_owned(),
+        title: "have root@localhost log in by the OS's root only".to_owned(),
+        reason: "anyone on this host may log in as root without a password".to_owned(),
+        source: None,
+        risk: Risk::Clients,
+        restarts: false,
+        changes: vec![change("root@localhost", Some("no password".to_owned()), Some("OS user root, over the socket".to_owned()))],
+        action: Action::SocketLogin { user: "root".to_owned(), host: "localhost".to_owned() },
+    });
+}
+
 fn leftover(spec: &Spec, flavor: Flavor, seen: &AccountFacts, out: &mut AccountSteps) {
     let own = flavor.own_accounts().iter().any(|(user, host)| *user == seen.user && *host == seen.host);
-    let admin = seen.user == spec.accounts.admin_user && matches!(seen.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-    if own || admin || seen.is_role {
+    let admin = seen.user == spec.accounts.admin_user;
+    let local = matches!(seen.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    let open_root = seen.user == "root" && seen.host != "localhost" && no_password(seen);
+    if own || (admin && local && !open_root) || seen.is_role {
         return;
     }
     let name = name(&seen.user, &seen.host);
     let anonymous = seen.user.is_empty();
     // A managed user from a host the spec no longer names still opens the door it was made for.
     let stale = roles(spec).iter().any(|role| role.user == seen.user);
-    if anonymous || stale || spec.accounts.unmanaged == Unmanaged::Drop {
+    if anonymous || open_root || stale || spec.accounts.unmanaged == Unmanaged::Drop {
         let reason = if anonymous {
             "anyone may log in with it"
+        } else if open_root {
+            "a leftover of installation: root over TCP without a password"
         } else if stale {
             "the spec does not let this user in from this host"
         } else {

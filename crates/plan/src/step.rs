@@ -243,6 +243,13 @@ pub enum Action {
         /// Unlock it.
         unlock: bool,
     },
+    /// Have an account log in as the OS user of its name, over the socket, and no other way.
+    SocketLogin {
+        /// User.
+        user: String,
+        /// Host part.
+        host: String,
+    },
     /// Drop an account.
     DropAccount {
         /// User.

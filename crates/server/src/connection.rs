@@ -221,7 +221,8 @@ impl Connection {
         match outcome {
             Some(Ok(fetched)) => {
                 self.conn = Some(conn);
-                Ok(fetched)
+                // Some functions, such as SLEEP, answer a kill with a value instead of an error.
+                if killed { Err(timed_out) } else { Ok(fetched) }
             }
             Some(Err(Failure::TooManyRows)) => {
                 Err(ServerError::TooManyRows { limit: MAX_ROWS, statement: sql.to_string() })

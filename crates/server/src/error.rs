@@ -224,6 +224,9 @@ impl ServerError {
 
     /// A failure to connect or log in.
     pub(crate) fn from_connecting(failure: DriverFailure, endpoint: &Endpoint) -> Self {
+        if matches!(failure, DriverFailure::Driver(DriverError::NoClientSslFlagFromServer)) {
+            return Self::TlsFailed { endpoint: endpoint.to_string(), failure: TlsFailure::NotOffered };
+        }
         match failure {
             DriverFailure::Server(error) => Self::from_server(error, &Sql::plain("connect"), 0, endpoint),
             DriverFailure::Io(IoError::Io(error)) => Self::from_connecting_io(&error, endpoint),
@@ -238,10 +241,9 @@ impl ServerError {
                 };
                 Self::TlsFailed { endpoint: endpoint.to_string(), failure }
             }
-            DriverFailure::Driver(DriverError::NoClientSslFlagFromServer) => {
-                Self::TlsFailed { endpoint: endpoint.to_string(), failure: TlsFailure::NotOffered }
+            DriverFailure::Driver(_) | DriverFailure::Other(_) | DriverFailure::Url(_) => {
+                Self::from_driver(&failure)
             }
-            other => Self::from_driver(&other),
         }
     }
 
@@ -267,9 +269,10 @@ impl ServerError {
         limit_ms: u128,
         endpoint: &Endpoint,
     ) -> Self {
-        match failure {
-            DriverFailure::Server(error) => Self::from_server(error, sql, limit_ms, endpoint),
-            other => Self::from_driver(&other),
+        if let DriverFailure::Server(error) = failure {
+            Self::from_server(error, sql, limit_ms, endpoint)
+        } else {
+            Self::from_driver(&failure)
         }
     }
 
@@ -349,21 +352,20 @@ impl TlsFailure {
         let rustls::Error::InvalidCertificate(certificate) = error else {
             return Self::Other(error.to_string());
         };
-        match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotValidYet,
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Self::NameMismatch
-            }
-            other => {
-                let text = format!("{other:?}");
-                if text.contains("UnsupportedCertVersion") {
-                    Self::Version1
-                } else {
-                    Self::Other(error.to_string())
-                }
-            }
+        use CertificateError as Seen;
+        if matches!(certificate, Seen::Expired | Seen::ExpiredContext { .. }) {
+            Self::Expired
+        } else if matches!(certificate, Seen::NotValidYet | Seen::NotValidYetContext { .. }) {
+            Self::NotValidYet
+        } else if matches!(certificate, Seen::UnknownIssuer) {
+            Self::UnknownIssuer
+        } else if matches!(certificate, Seen::NotValidForName | Seen::NotValidForNameContext { .. }) {
+            Self::NameMismatch
+        } else if format!("{certificate:?}").contains("UnsupportedCertVersion") {
+            // The library has no variant of its own for it.
+            Self::Version1
+        } else {
+            Self::Other(error.to_string())
         }
     }
 }

@@ -43,14 +43,19 @@ impl ServerProcess {
     ///
     /// # Errors
     /// If the log cannot be opened or the program cannot be started.
-    pub fn spawn(argv: &[String], folder: &Path, log: &Path) -> io::Result<Self> {
+    pub async fn spawn(argv: &[String], folder: &Path, log: &Path) -> io::Result<Self> {
         let log = OpenOptions::new().create(true).append(true).open(log)?;
         let mut command = command(argv)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).current_dir("/");
         let child = command.spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("the process ended at once"))?;
-        // Dropped without a wait: the runtime reaps it when it ends before this process does.
-        Ok(Self { pid, folder: folder.to_owned() })
+        let process = Self { pid, folder: folder.to_owned() };
+        // A new program runs a moment before the kernel shows its command line.
+        while !process.is_ours() && stat_state(pid).is_some_and(|state| state != 'Z') {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The child is dropped without a wait: the runtime reaps it when it ends before this process does.
+        Ok(process)
     }
 
     /// Every process whose defaults file is in `folder` or below, with the helpers that Galera starts for a
@@ -76,11 +81,7 @@ impl ServerProcess {
         if !self.is_ours() {
             return ProcessState::Gone;
         }
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
-            return ProcessState::Gone;
-        };
-        // The name before it, in parentheses, may hold anything; the state follows the last one.
-        match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+        match stat_state(self.pid) {
             Some('T' | 't') => ProcessState::Paused,
             Some('Z' | 'X') | None => ProcessState::Gone,
             Some(_) => ProcessState::Running,
@@ -132,6 +133,13 @@ impl ServerProcess {
     }
 }
 
+/// The kernel's letter for what a process does.
+fn stat_state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it, in parentheses, may hold anything; the state follows the last one.
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// Programs that a Galera node starts to send or receive a full copy.
 fn is_transfer_program(argument: &[u8]) -> bool {
     let name = argument.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -161,21 +169,31 @@ pub(crate) fn command(argv: &[String]) -> io::Result<tokio::process::Command> {
 mod tests {
     use super::*;
 
+    /// Ended with the test, also with one that fails.
+    struct Waiter(ServerProcess);
+
+    impl Drop for Waiter {
+        fn drop(&mut self) {
+            let _ = self.0.signal(Signal::KILL);
+        }
+    }
+
     /// A process that waits, by itself, for a pipe that nobody opens.
-    fn waiter(folder: &Path) -> ServerProcess {
+    async fn waiter(folder: &Path) -> Waiter {
         let pipe = folder.join("pipe");
         let kind = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, rustix::fs::Mode::RUSR, 0).unwrap();
         let option = format!("--defaults-file={}/my.cnf", folder.display());
         let pipe = pipe.display().to_string();
         let argv = ["/bin/sh", "-c", "read line < \"$1\"", "sh", &pipe, &option].map(str::to_owned);
-        ServerProcess::spawn(&argv, folder, &folder.join("log")).unwrap()
+        Waiter(ServerProcess::spawn(&argv, folder, &folder.join("log")).await.unwrap())
     }
 
     #[tokio::test]
     async fn a_process_is_found_paused_and_ended_by_its_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let process = waiter(folder.path());
+        let waiter = waiter(folder.path()).await;
+        let process = waiter.0.clone();
         assert_eq!(process.state(), ProcessState::Running);
         assert_eq!(ServerProcess::find_all(folder.path()).unwrap(), vec![process.clone()]);
         assert!(process.signal(Signal::STOP).unwrap());
@@ -191,7 +209,8 @@ mod tests {
     #[tokio::test]
     async fn another_process_with_the_pid_is_never_hit() {
         let folder = tempfile::tempdir().unwrap();
-        let process = waiter(folder.path());
+        let waiter = waiter(folder.path()).await;
+        let process = waiter.0.clone();
         let stranger = ServerProcess { pid: process.pid, folder: folder.path().join("other") };
         assert_eq!(stranger.state(), ProcessState::Gone);
         assert!(!stranger.signal(Signal::KILL).unwrap());

@@ -197,6 +197,8 @@ impl ServerProgram {
                     "--loose-wsrep-on=OFF",
                 ];
                 argv.extend(options.map(str::to_owned));
+                // Two at once in the same folder remove each other's temporary tables.
+                argv.push(format!("--tmpdir={}", datadir.display()));
                 if self.root.is_none() {
                     argv.push(format!("--lc-messages-dir={}", self.share.display()));
                 }

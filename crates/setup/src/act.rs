@@ -73,6 +73,7 @@ impl<'a> Act<'a> {
             Action::CreateAccount { .. }
             | Action::SetPassword { .. }
             | Action::AlterAccount { .. }
+            | Action::SocketLogin { .. }
             | Action::DropAccount { .. }
             | Action::Grant { .. }
             | Action::Revoke { .. } => self.on_account(action).await,
@@ -153,6 +154,15 @@ impl<'a> Act<'a> {
                 };
                 let unlock = if *unlock { " ACCOUNT UNLOCK" } else { "" };
                 self.run(format!("ALTER USER {account}{require}{unlock}")).await?;
+            }
+            Action::SocketLogin { user, host } => {
+                let account = account(user, host)?;
+                let connection = self.connection().await?;
+                let active = Sql::plain("SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'auth_socket'");
+                let active = !connection.query(&active).await?.is_empty();
+                for statement in connection.flavor().socket_login(&account, active) {
+                    connection.execute(&Sql::plain(statement)).await?;
+                }
             }
             Action::DropAccount { user, host } => self.run(format!("DROP USER {}", account(user, host)?)).await?,
             Action::Grant { user, host, privileges, database } => {

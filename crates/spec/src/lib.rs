@@ -1,5 +1,20 @@
 //! `mainstay.toml`: what is wanted of a cluster, from text to checked values.
+//!
+//! Every problem of a text is found in one go, each with its line, column and the nearest right name. The table in
+//! `keys` is the one list of what may be written: checks, template and reference come from it. No file is read here.
 
+mod check;
+mod keys;
 mod model;
+mod problem;
+mod read;
+mod reference;
+mod template;
+mod values;
 
+pub use check::SPEC_BYTES_MAX;
+pub use keys::{KEYS, Key};
 pub use model::*;
+pub use problem::{SpecErrors, Warning};
+pub use reference::reference;
+pub use template::{Found, template};

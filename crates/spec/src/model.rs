@@ -126,6 +126,8 @@ pub struct Service {
     pub unit: String,
     /// For `manager = "process"`: the server's program and arguments; empty means found on the host.
     pub command: Vec<String>,
+    /// For `manager = "process"`: start it again when it dies. Default true.
+    pub supervise: bool,
     /// OS user the server runs as, default `mysql`.
     pub user: String,
     /// Whether apply may restart a running server: `never` (default), or `when-needed`.
@@ -182,7 +184,7 @@ pub enum Share {
 pub struct Config {
     /// The drop-in; `None`: the distribution's drop-in folder, found when observing.
     pub file: Option<PathBuf>,
-    /// Addresses to listen on: `bind_address`. Default: loopback and the node's own address.
+    /// Addresses to listen on: `bind_address`; empty: loopback and the node's own address.
     pub bind: Vec<IpAddr>,
     /// `[config.variables]`: server variables set by the operator, by canonical name; they win over
     /// Mainstay's values. Values as text (a TOML integer or boolean is taken as its text).

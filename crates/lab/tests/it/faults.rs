@@ -28,11 +28,11 @@ async fn a_node_is_killed_started_paused_and_stopped() {
     assert_eq!(value(&mut connection, "SHOW DATABASES LIKE 'kept'").await.as_deref(), Some("kept"));
     connection.close().await;
 
-    test.lab.pause("one", None).unwrap();
+    test.lab.pause("one", None).await.unwrap();
     assert_eq!(process_status(&test, "one").await, ProcessStatus::Paused);
-    test.lab.resume("one", None).unwrap();
+    test.lab.resume("one", None).await.unwrap();
     assert_eq!(process_status(&test, "one").await, ProcessStatus::Running);
-    test.lab.pause("one", None).unwrap();
+    test.lab.pause("one", None).await.unwrap();
     test.lab.stop("one", Some("node1")).await.unwrap();
     assert_eq!(process_status(&test, "one").await, ProcessStatus::Stopped);
     assert!(matches!(test.lab.stop("one", Some("node9")).await, Err(LabError::NoNode { .. })));

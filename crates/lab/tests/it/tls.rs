@@ -7,9 +7,9 @@ use flavor::Vendor;
 use lab::{NodeState, Topology};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use secrecy::SecretString;
-use server::{Connection, Limits, ServerError, Target, Tls, TlsFailure};
+use server::{Connection, Limits, ServerError, Sql, Target, Tls, TlsFailure};
 
-use crate::support::{TestLab, root, run, up, value};
+use crate::support::{TestLab, root, run, up};
 
 const LIMITS: Limits = Limits { connect: Duration::from_secs(10), statement: Duration::from_secs(20) };
 
@@ -93,8 +93,8 @@ async fn certificates(vendor: Vendor) {
     // The address is in the certificate; so is a name that may stand in for it.
     for tls in [verify(&ca.file, None, None), verify(&ca.file, Some("db.example"), None), Tls::Insecure] {
         let mut connection = connect(node, tls).await.unwrap();
-        let cipher = value(&mut connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'").await;
-        assert_eq!(cipher.as_deref(), Some("Ssl_cipher"));
+        let rows = connection.query(&Sql::plain("SHOW SESSION STATUS LIKE 'Ssl_cipher'")).await.unwrap();
+        assert!(rows[0].text("Value").is_some_and(|cipher| !cipher.is_empty()));
         connection.close().await;
     }
     let other_name = failure(connect(node, verify(&ca.file, Some("other.example"), None)).await);
@@ -112,9 +112,56 @@ async fn certificates(vendor: Vendor) {
     let cluster =
         up(&test, "old", Topology::Single, vendor, |options| options.extra_config = lines(&expired)).await;
     let node = &cluster.unwrap().nodes[0];
+    // MySQL sends hosts without an account away before there is any TLS.
+    let mut admin = root(node).await;
+    run(&mut admin, "CREATE USER t@'127.0.0.1' IDENTIFIED BY 'Secret-1'").await;
+    admin.close().await;
     let seen = failure(connect(node, verify(&ca.file, None, None)).await);
     assert_eq!(seen, TlsFailure::Expired);
     test.lab.down("old").await.unwrap();
+}
+
+/// A certificate of version 1, which the library that makes the others cannot make.
+fn version_1(folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (key, request, certificate) = (folder.join("v1.key"), folder.join("v1.csr"), folder.join("v1.pem"));
+    let commands = [
+        format!(
+            "req -newkey rsa:2048 -nodes -subj /CN=v1 -keyout {} -out {}",
+            key.display(),
+            request.display()
+        ),
+        format!(
+            "x509 -req -days 9 -in {} -signkey {} -out {}",
+            request.display(),
+            key.display(),
+            certificate.display()
+        ),
+    ];
+    for arguments in commands {
+        #[expect(clippy::disallowed_methods, reason = "a test's own helper program")]
+        let done = std::process::Command::new("openssl").args(arguments.split(' ')).output();
+        if !done.is_ok_and(|done| done.status.success()) {
+            println!("SKIPPED: openssl cannot make a certificate of version 1 here");
+            return None;
+        }
+    }
+    Some((certificate, key))
+}
+
+#[tokio::test]
+async fn a_version_1_certificate_is_named() {
+    let test = TestLab::new();
+    let Some((certificate, key)) = version_1(test.path()) else { return };
+    let cluster = up(&test, "v1", Topology::Single, Vendor::MariaDb, |options| {
+        options.extra_config =
+            vec![format!("ssl-cert = {}", certificate.display()), format!("ssl-key = {}", key.display())];
+    });
+    let Some(cluster) = cluster.await else { return };
+    let mut admin = root(&cluster.nodes[0]).await;
+    run(&mut admin, "CREATE USER t@'127.0.0.1' IDENTIFIED BY 'Secret-1'").await;
+    admin.close().await;
+    assert_eq!(failure(connect(&cluster.nodes[0], Tls::default()).await), TlsFailure::Version1);
+    test.lab.down("v1").await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,260 @@
+//! Reading one section of the document: typed values out, problems collected.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::keys;
+use crate::problem::Problem;
+
+/// Problems found so far, shared by all readers of a text.
+#[derive(Default)]
+pub(crate) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    warned: RefCell<Vec<Problem>>,
+}
+
+impl Problems {
+    pub(crate) fn add(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
+        self.found.borrow_mut().push(Problem { span, message: message.into(), label: label.into() });
+    }
+
+    pub(crate) fn warn(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
+        self.warned.borrow_mut().push(Problem { span, message: message.into(), label: label.into() });
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
+        (self.found.into_inner(), self.warned.into_inner())
+    }
+}
+
+/// A value with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
+}
+
+impl<T> At<T> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
+        At { value: f(self.value), span: self.span }
+    }
+}
+
+/// One section, or nothing where the text has none.
+pub(crate) struct Section<'a> {
+    table: Option<&'a DeTable<'a>>,
+    /// Where the section is, for problems about what is missing in it.
+    pub(crate) span: Range<usize>,
+    name: &'static str,
+    problems: &'a Problems,
+    read: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'a> Section<'a> {
+    pub(crate) fn new(
+        name: &'static str,
+        table: Option<&'a DeTable<'a>>,
+        span: Range<usize>,
+        problems: &'a Problems,
+    ) -> Self {
+        let section = Self { table, span, name, problems, read: RefCell::default() };
+        section.refuse_unknown();
+        section
+    }
+
+    pub(crate) const fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
+    fn refuse_unknown(&self) {
+        for (key, _) in self.table.into_iter().flatten() {
+            let name = key.get_ref().as_ref();
+            let inner = format!("{}.{name}", self.name);
+            if keys::names(self.name).any(|known| known == name) || keys::SECTIONS.iter().any(|(known, _)| *known == inner) {
+                continue;
+            }
+            let section = if matches!(self.name, "node" | "openstack.service") { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) };
+            if is_secret(name) {
+                self.problems.add(key.span(), format!("`{name}` in {section}: secrets do not belong in the spec"), format!("put it into a file of mode 0600 and name that with `{name}_file`"));
+                continue;
+            }
+            let label = nearest(name, keys::names(self.name)).map_or_else(
+                || format!("its keys are {}", keys::names(self.name).collect::<Vec<_>>().join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.problems.add(key.span(), format!("unknown key `{name}` in {section}"), label);
+        }
+    }
+
+    fn value(&self, name: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        debug_assert!(keys::names(self.name).any(|known| known == name), "{}.{name} is not in KEYS", self.name);
+        self.read.borrow_mut().insert(name);
+        let table = self.table?;
+        table.iter().find(|(key, _)| key.get_ref().as_ref() == name).map(|(_, value)| value)
+    }
+
+    fn wrong(&self, name: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let found = kind_of(value.get_ref());
+        self.problems.add(value.span(), format!("`{name}` in [{}] is {found}", self.name), format!("expected {expected}"));
+    }
+
+    pub(crate) fn problem(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
+        self.problems.add(span, message, label);
+    }
+
+    /// Text; `None` when it is not there.
+    pub(crate) fn text(&self, name: &'static str) -> Option<At<String>> {
+        let value = self.value(name)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(At { value: text.to_string(), span: value.span() }),
+            _ => {
+                self.wrong(name, value, "text in quotes");
+                None
+            }
+        }
+    }
+
+    /// Text that must be there.
+    pub(crate) fn required_text(&self, name: &'static str) -> Option<At<String>> {
+        if self.is_there() && self.value(name).is_none() {
+            let example = keys::KEYS.iter().find(|key| key.section == self.name && key.name == name).map_or("", |key| key.example);
+            self.problems.add(self.span.clone(), format!("[{}] has no `{name}`", self.name), format!("add `{name} = {example}`"));
+        }
+        self.text(name)
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn number(&self, name: &'static str, min: u64, max: u64) -> Option<At<u64>> {
+        let value = self.value(name)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => integer(number),
+            _ => {
+                self.wrong(name, value, "a whole number");
+                return None;
+            }
+        };
+        match number {
+            Some(number) if (i128::from(min)..=i128::from(max)).contains(&number) => {
+                Some(At { value: u64::try_from(number).unwrap_or(max), span: value.span() })
+            }
+            Some(_) | None => {
+                self.problems.add(value.span(), format!("`{name}` in [{}] is out of range", self.name), format!("expected {min} to {max}"));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn boolean(&self, name: &'static str) -> Option<bool> {
+        let value = self.value(name)?;
+        match value.get_ref() {
+            DeValue::Boolean(boolean) => Some(*boolean),
+            _ => {
+                self.wrong(name, value, "true or false");
+                None
+            }
+        }
+    }
+
+    /// One word of a list.
+    pub(crate) fn word<T: Copy>(&self, name: &'static str, words: &[(&str, T)]) -> Option<At<T>> {
+        let text = self.text(name)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(At { value: *value, span: text.span });
+        }
+        let all = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let label = nearest(&text.value, words.iter().map(|(word, _)| *word))
+            .map_or_else(|| format!("expected one of {all}"), |near| format!("did you mean `{near}`? expected one of {all}"));
+        self.problems.add(text.span, format!("`{name}` in [{}] is \"{}\"", self.name, clip(&text.value)), label);
+        None
+    }
+
+    /// Bytes: a number, or text with a unit.
+    pub(crate) fn size(&self, name: &'static str) -> Option<At<u64>> {
+        let value = self.value(name)?;
+        let bytes = match value.get_ref() {
+            DeValue::Integer(number) => integer(number).and_then(|number| u64::try_from(number).ok()),
+            DeValue::String(text) => crate::values::size(text),
+            _ => None,
+        };
+        if bytes.is_none() {
+            self.wrong(name, value, "a size such as \"64G\" or \"512M\"");
+        }
+        bytes.map(|value_bytes| At { value: value_bytes, span: value.span() })
+    }
+
+    /// A list of text.
+    pub(crate) fn texts(&self, name: &'static str, max: usize) -> Vec<At<String>> {
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong(name, value, "a list, as [\"...\"]");
+            return Vec::new();
+        };
+        if items.len() > max {
+            self.problems.add(value.span(), format!("`{name}` in [{}] has {} entries", self.name, items.len()), format!("at most {max} are possible"));
+            return Vec::new();
+        }
+        items
+            .iter()
+            .filter_map(|item| match item.get_ref() {
+                DeValue::String(text) => Some(At { value: text.to_string(), span: item.span() }),
+                _ => {
+                    self.wrong(name, item, "text in quotes");
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// A key's place, or the section's where the key is not there.
+    pub(crate) fn place(&self, name: &'static str) -> Range<usize> {
+        self.value(name).map_or_else(|| self.span.clone(), Spanned::span)
+    }
+
+    /// Whether the text has the key.
+    pub(crate) fn has(&self, name: &'static str) -> bool {
+        self.value(name).is_some()
+    }
+}
+
+/// A TOML integer, in whatever base it is written.
+pub(crate) fn integer(number: &toml::de::DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
+}
+
+/// The nearest of some names, when it is near enough to have been meant.
+pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    names
+        .map(|known| (strsim::jaro_winkler(&name.to_lowercase(), known), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, known)| known)
+}
+
+pub(crate) fn is_secret(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    ["password", "passwd", "secret", "token"].iter().any(|word| lower.contains(word)) && !lower.ends_with("_file")
+}
+
+pub(crate) fn clip(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
+pub(crate) fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}

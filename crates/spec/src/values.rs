@@ -1,0 +1,125 @@
+//! Values that TOML has no type for: sizes, networks, paths, names.
+
+use std::net::IpAddr;
+use std::path::{Component, PathBuf};
+
+use ipnet::IpNet;
+
+/// Bytes with a unit: `64G`, `512MiB`, `1.5T` is refused; units are powers of 1024.
+pub(crate) fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number: u64 = text.get(..digits)?.parse().ok()?;
+    let shift = match text.get(digits..)?.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+/// Where a network is written, which decides what it may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NetworkUse {
+    /// Account hosts: no server has a form for an IPv6 network.
+    Accounts,
+    /// The firewall.
+    Firewall,
+}
+
+/// A network: `10.0.1.0/24`, or one address. The error is what to write instead.
+pub(crate) fn network(text: &str, using: NetworkUse) -> Result<IpNet, String> {
+    let network: IpNet = match text.parse::<IpNet>() {
+        Ok(network) => network,
+        Err(_) => match text.parse::<IpAddr>() {
+            Ok(address) => IpNet::from(address),
+            Err(_) => return Err("expected a network such as 10.0.1.0/24, or one address".to_owned()),
+        },
+    };
+    if network != network.trunc() {
+        return Err(format!("host bits are set, did you mean {}?", network.trunc()));
+    }
+    if network.prefix_len() == 0 {
+        return Err("this is the whole Internet: name the networks that clients are really in".to_owned());
+    }
+    if using == NetworkUse::Accounts && matches!(network, IpNet::V6(v6) if v6.prefix_len() < 128) {
+        return Err("neither MySQL nor MariaDB has accounts for an IPv6 network: name its addresses one by one".to_owned());
+    }
+    Ok(network)
+}
+
+/// An absolute path without `..` or NUL. The error is what is wrong.
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if text.contains('\0') || text.contains('\n') {
+        return Err("a path cannot hold that character".to_owned());
+    }
+    if !path.is_absolute() {
+        return Err("expected an absolute path, beginning with /".to_owned());
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("`..` is not allowed: write the path it leads to".to_owned());
+    }
+    Ok(path)
+}
+
+/// A cluster's or node's name.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty()
+        && text.len() <= 32
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if fits { Ok(text.to_owned()) } else { Err("expected letters, digits, `-` and `_`, 1 to 32 of them".to_owned()) }
+}
+
+/// An account's user or a database: bounded, printable.
+pub(crate) fn sql_name(text: &str, chars_max: usize) -> Result<String, String> {
+    let fits = !text.is_empty() && text.chars().count() <= chars_max && !text.chars().any(char::is_control) && !text.ends_with(' ');
+    if fits { Ok(text.to_owned()) } else { Err(format!("expected 1 to {chars_max} printable characters")) }
+}
+
+/// A word that goes to another program: no blanks, no options.
+pub(crate) fn word(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty()
+        && text.len() <= 255
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:@[]+~/".contains(c));
+    if fits { Ok(text.to_owned()) } else { Err("expected a word of letters, digits and -_.:@".to_owned()) }
+}
+
+/// FNV-1a over the address, never zero: a server id for IPv6 nodes that is the same on every run.
+pub(crate) fn hashed_server_id(address: &str) -> u32 {
+    let mut hash: u32 = 0x811c_9dc5;
+    for byte in address.bytes() {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    hash.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("64G", Some(64 << 30)), ("512 MiB", Some(512 << 20)), ("10", Some(10)), ("1kb", Some(1024)),
+            ("2T", Some(2 << 40)), ("1.5G", None), ("G", None), ("", None), ("99999999999999999999G", None), ("20000000000T", None),
+        ] {
+            assert_eq!(size(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_what_servers_understand() {
+        for (text, good) in [
+            ("10.0.1.0/24", true), ("10.0.1.7", true), ("2001:db8::1", true), ("10.0.1.5/24", false),
+            ("0.0.0.0/0", false), ("2001:db8::/64", false), ("10.0.1", false), ("10.0.1.0/33", false),
+        ] {
+            assert_eq!(network(text, NetworkUse::Accounts).is_ok(), good, "{text}");
+        }
+        assert!(network("2001:db8::/64", NetworkUse::Firewall).is_ok());
+    }
+}

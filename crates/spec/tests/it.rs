@@ -1,0 +1,158 @@
+//! The spec as its writer meets it: good ones, bad ones, the template and the reference.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use flavor::Vendor;
+use spec::{Cloud, Found, Spec};
+
+const GOOD: &str = r#"
+[cluster]
+name = "zone1"
+server = "mariadb"
+cloud = "cloudstack"
+
+[[node]]
+name = "db1"
+address = "10.0.0.11"
+
+[cloudstack]
+networks = ["10.0.1.0/24"]
+"#;
+
+/// The good spec with one text replaced by another.
+fn with(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replace(from, to)
+}
+
+#[test]
+fn a_small_spec_gets_its_defaults() {
+    let (spec, warnings) = Spec::parse(GOOD, "mainstay.toml").unwrap();
+    assert!(warnings.is_empty());
+    let node = spec.node("db1").unwrap();
+    assert_eq!(node.server_id, u32::from(std::net::Ipv4Addr::new(10, 0, 0, 11)));
+    assert_eq!(node.port, 3306);
+    let cloudstack = spec.cloudstack.as_ref().unwrap();
+    assert_eq!(cloudstack.password_file, Path::new("/etc/mainstay/secrets/cloud"));
+    assert_eq!(spec.tls.as_ref().unwrap().dir, Path::new("/etc/mainstay/tls"));
+    assert!(spec.firewall.is_none() && spec.openstack.is_none() && !spec.package.install);
+}
+
+#[test]
+fn bad_specs_say_where_and_what_instead() {
+    let cases = [
+        ("an unknown key", with("networks =", "managment_servers = 2\nnetworks =")),
+        ("an unknown section", with("[cloudstack]", "[cloudstak]")),
+        ("a wrong word", with("\"mariadb\"", "\"maria\"")),
+        ("a wrong type", with("name = \"zone1\"", "name = 7")),
+        ("a bad network", with("10.0.1.0/24", "10.0.1.5/24")),
+        ("the whole Internet", with("10.0.1.0/24", "0.0.0.0/0")),
+        ("an IPv6 network", with("10.0.1.0/24", "2001:db8::/64")),
+        ("no network", with("networks = [\"10.0.1.0/24\"]", "user = \"cloud\"")),
+        ("a duplicate node", with("[cloudstack]", "[[node]]\nname = \"db1\"\naddress = \"10.0.0.12\"\n[cloudstack]")),
+        ("an address that is none", with("\"10.0.0.11\"", "\"10.0.0.256\"")),
+        ("no address", with("address = \"10.0.0.11\"\n", "")),
+        ("an impossible size", with("[cloudstack]", "[machine]\nmemory = \"3\"\n[cloudstack]")),
+        ("a port out of range", with("address =", "port = 70000\naddress =")),
+        ("a secret in the spec", with("networks =", "password = \"hunter2\"\nnetworks =")),
+        ("a relative path", with("networks =", "schema_dir = \"setup\"\nnetworks =")),
+        ("the wrong cloud", with("\"cloudstack\"", "\"openstack\"")),
+        ("galera on MySQL", with("\"mariadb\"", "\"mysql\"\ntopology = \"galera\"")),
+        ("an owned variable", with("[cloudstack]", "[config.variables]\nserver-id = 3\n[cloudstack]")),
+        ("one bracket", with("[[node]]", "[node]")),
+        ("two at once", with("10.0.1.0/24", "10.0.1").replace("zone1", "zone 1")),
+        ("not TOML", with("name = \"zone1\"", "name = \"zone1")),
+        ("an empty file", String::new()),
+        ("a dump by mistake", "-- MySQL dump 10.13\nCREATE TABLE `t` (x int);".to_owned()),
+    ];
+    let mut shown = String::new();
+    for (what, text) in cases {
+        let errors = Spec::parse(&text, "mainstay.toml").map(|_| ()).unwrap_err();
+        writeln!(shown, "=== {what}\n{errors}").unwrap();
+    }
+    assert!(!shown.contains("hunter2 "), "a secret's value is only shown in its own line");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn doubtful_specs_warn() {
+    let text = with("cloud = \"cloudstack\"", "cloud = \"cloudstack\"\ntopology = \"replication\"");
+    let (_, warnings) = Spec::parse(&text, "mainstay.toml").unwrap();
+    assert!(warnings[0].to_string().contains("replication with one node"), "{}", warnings[0]);
+}
+
+fn found() -> Found {
+    Found {
+        hostname: "db1.example.org".to_owned(),
+        address: Some(IpAddr::from([10, 0, 0, 11])),
+        vendor: Vendor::MySql,
+        installed: None,
+        port: 3306,
+        socket: PathBuf::from("/run/mysqld/mysqld.sock"),
+        data_dir: PathBuf::from("/var/lib/mysql"),
+        memory_bytes: 32 << 30,
+        cpus: 8,
+        network: Some("10.0.0.0/24".parse().unwrap()),
+        cloudstack_schema_dir: Some(PathBuf::from("/usr/share/cloudstack-management/setup")),
+        properties_file: Some(PathBuf::from("/etc/cloudstack/management/db.properties")),
+    }
+}
+
+#[test]
+fn the_template_is_a_spec() {
+    for cloud in [Cloud::None, Cloud::Cloudstack, Cloud::Openstack] {
+        let text = spec::template(cloud, &found());
+        let (spec, warnings) = Spec::parse(&text, "template").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert!(warnings.is_empty());
+        assert_eq!(spec.cluster.cloud, cloud);
+        assert_eq!(spec.cluster.server, Vendor::MySql);
+        assert_eq!(spec.nodes[0].name, "db1");
+    }
+    insta::assert_snapshot!(spec::template(Cloud::Cloudstack, &found()));
+}
+
+#[test]
+fn every_commented_example_is_a_good_value() {
+    for cloud in [Cloud::Cloudstack, Cloud::Openstack] {
+        let text: String = spec::template(cloud, &found())
+            .lines()
+            .map(|line| {
+                let example = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+                format!("{}\n", example.unwrap_or(line))
+            })
+            .collect();
+        Spec::parse(&text, "template").unwrap_or_else(|errors| panic!("{errors}"));
+    }
+}
+
+/// `MAINSTAY_UPDATE=1` writes it anew.
+#[test]
+fn the_reference_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec.md");
+    let wanted = spec::reference();
+    if std::env::var_os("MAINSTAY_UPDATE").is_some() {
+        let mut file = std::fs::File::create(&path).unwrap();
+        std::io::Write::write_all(&mut file, wanted.as_bytes()).unwrap();
+    }
+    let present = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(present == wanted, "docs/spec.md is stale: run MAINSTAY_UPDATE=1 cargo nextest run -p spec");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,400}") {
+        let _ = Spec::parse(&text, "x").map_err(|errors| errors.to_string());
+    }
+
+    #[test]
+    fn no_change_of_a_good_spec_makes_it_panic(at in 0_usize..200, insert in "[\\[\\]\"=\\.#\n\tа-я0-9a-z]{0,6}") {
+        let mut text = GOOD.to_owned();
+        let at = at.min(text.len());
+        if text.is_char_boundary(at) {
+            text.insert_str(at, &insert);
+        }
+        let _ = Spec::parse(&text, "x").map_err(|errors| errors.to_string());
+    }
+}
