@@ -116,7 +116,11 @@ pub fn encrypt(
 ///
 /// # Errors
 /// When the text is not such a value, or the key is another one.
-pub fn decrypt(version: Option<Encryptor>, key: &SecretString, text: &str) -> Result<SecretString, CryptError> {
+pub fn decrypt(
+    version: Option<Encryptor>,
+    key: &SecretString,
+    text: &str,
+) -> Result<SecretString, CryptError> {
     if text.is_empty() {
         return Ok(SecretString::from(String::new()));
     }
@@ -212,14 +216,19 @@ mod tests {
     fn decrypts_what_java_encrypted() {
         for (version, key, plain, text) in VECTORS {
             for version in [Some(*version), None] {
-                assert_eq!(decrypt(version, &secret(key), text).unwrap().expose_secret(), *plain, "{version:?} {text}");
+                assert_eq!(
+                    decrypt(version, &secret(key), text).unwrap().expose_secret(),
+                    *plain,
+                    "{version:?} {text}"
+                );
             }
         }
     }
 
     #[test]
     fn decrypts_the_recorded_vectors() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/cloudstack-encryption-vectors.txt");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../../shared/data/cloudstack-encryption-vectors.txt");
         let Ok(text) = std::fs::read_to_string(&path) else {
             println!("skipped: {} is not here", path.display());
             return;
@@ -249,8 +258,14 @@ mod tests {
             assert_eq!(decrypt(None, &secret("other"), text).unwrap_err(), error, "{text}");
         }
         assert_eq!(decrypt(None, &secret("key"), &damaged).unwrap_err(), CryptError::WrongKeyOrDamaged);
-        assert_eq!(encrypt(Encryptor::V1, &secret("schlüssel"), &secret("x"), &[7; 12]).unwrap_err(), CryptError::KeyNotAscii);
-        assert_eq!(encrypt(Encryptor::V2, &secret(""), &secret("x"), &[7; 12]).unwrap_err(), CryptError::NoKey);
+        assert_eq!(
+            encrypt(Encryptor::V1, &secret("schlüssel"), &secret("x"), &[7; 12]).unwrap_err(),
+            CryptError::KeyNotAscii
+        );
+        assert_eq!(
+            encrypt(Encryptor::V2, &secret(""), &secret("x"), &[7; 12]).unwrap_err(),
+            CryptError::NoKey
+        );
         assert_eq!(decrypt(None, &secret("key"), "").unwrap().expose_secret(), "");
     }
 

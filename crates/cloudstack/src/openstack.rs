@@ -46,12 +46,16 @@ pub fn targets(service: &str) -> Vec<Target> {
             target("nova", "/etc/nova/nova.conf", "database", "connection", ""),
         ],
         "glance" => vec![target("glance", "/etc/glance/glance-api.conf", "database", "connection", "")],
-        "placement" => vec![target("placement", "/etc/placement/placement.conf", "placement_database", "connection", "")],
-        "ironic" | "manila" | "heat" | "cinder" | "neutron" | "keystone" | "barbican" | "magnum" | "trove" | "aodh"
-        | "mistral" | "octavia" => {
+        "placement" => {
+            vec![target("placement", "/etc/placement/placement.conf", "placement_database", "connection", "")]
+        }
+        "ironic" | "manila" | "heat" | "cinder" | "neutron" | "keystone" | "barbican" | "magnum"
+        | "trove" | "aodh" | "mistral" | "octavia" => {
             vec![target(service, &format!("/etc/{service}/{service}.conf"), "database", "connection", "")]
         }
-        "designate" => vec![target("designate", "/etc/designate/designate.conf", "storage:sqlalchemy", "connection", "")],
+        "designate" => {
+            vec![target("designate", "/etc/designate/designate.conf", "storage:sqlalchemy", "connection", "")]
+        }
         "gnocchi" => vec![target("gnocchi", "/etc/gnocchi/gnocchi.conf", "indexer", "url", "")],
         _ => Vec::new(),
     }
@@ -68,7 +72,8 @@ pub fn connection_url(
     database: &str,
     ca: Option<&Path>,
 ) -> SecretString {
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let host =
+        if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
     let mut url = format!(
         "mysql+pymysql://{}:{}@{host}:{port}/{}?charset=utf8mb4",
         encoded(user),
@@ -77,7 +82,11 @@ pub fn connection_url(
     );
     if let Some(ca) = ca {
         // Without verify_cert PyMySQL would accept any certificate of the CA; with it, it checks the name too.
-        let _ = write!(url, "&ssl_ca={}&ssl_verify_cert=true&ssl_verify_identity=true", encoded_path(&ca.to_string_lossy()));
+        let _ = write!(
+            url,
+            "&ssl_ca={}&ssl_verify_cert=true&ssl_verify_identity=true",
+            encoded_path(&ca.to_string_lossy())
+        );
     }
     SecretString::from(url)
 }
@@ -112,12 +121,23 @@ mod tests {
     fn every_password_fits_in_a_url() {
         for (password, wanted) in [
             ("plain", "mysql+pymysql://nova:plain@10.0.0.5:3306/nova_api?charset=utf8mb4"),
-            ("p$\"'\\@:/é%", "mysql+pymysql://nova:p%24%22%27%5C%40%3A%2F%C3%A9%25@10.0.0.5:3306/nova_api?charset=utf8mb4"),
+            (
+                "p$\"'\\@:/é%",
+                "mysql+pymysql://nova:p%24%22%27%5C%40%3A%2F%C3%A9%25@10.0.0.5:3306/nova_api?charset=utf8mb4",
+            ),
         ] {
-            let url = connection_url("nova", &SecretString::from(password), "10.0.0.5", 3306, "nova_api", None);
+            let url =
+                connection_url("nova", &SecretString::from(password), "10.0.0.5", 3306, "nova_api", None);
             assert_eq!(url.expose_secret(), wanted);
         }
-        let url = connection_url("a", &SecretString::from("b"), "2001:db8::1", 1, "c", Some(Path::new("/etc/x y.pem")));
+        let url = connection_url(
+            "a",
+            &SecretString::from("b"),
+            "2001:db8::1",
+            1,
+            "c",
+            Some(Path::new("/etc/x y.pem")),
+        );
         assert_eq!(
             url.expose_secret(),
             "mysql+pymysql://a:b@[2001:db8::1]:1/c?charset=utf8mb4&ssl_ca=/etc/x%20y.pem&ssl_verify_cert=true&ssl_verify_identity=true"

@@ -68,7 +68,10 @@ impl Properties {
 
     /// Keys and values in the file's order.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.lines.iter().filter_map(|line| line.entry.as_ref()).map(|(key, value)| (key.as_str(), value.as_str()))
+        self.lines
+            .iter()
+            .filter_map(|line| line.entry.as_ref())
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// Sets a key where it is, every time it is there, or at the end.
@@ -108,7 +111,10 @@ impl Properties {
         self.lines
             .iter()
             .filter(|line| line.odd)
-            .map(|line| Odd { line: line.number, text_start: line.raw.trim().chars().take(SHOWN_CHARS).collect() })
+            .map(|line| Odd {
+                line: line.number,
+                text_start: line.raw.trim().chars().take(SHOWN_CHARS).collect(),
+            })
             .collect()
     }
 }
@@ -171,7 +177,10 @@ fn split(logical: &str) -> (String, String, bool) {
     }
     let (key, rest) = text.split_at(end);
     let after_blanks = rest.trim_start_matches(BLANKS);
-    let value = after_blanks.strip_prefix(['=', ':']).map(|value| value.trim_start_matches(BLANKS)).unwrap_or(after_blanks);
+    let value = after_blanks
+        .strip_prefix(['=', ':'])
+        .map(|value| value.trim_start_matches(BLANKS))
+        .unwrap_or(after_blanks);
     (unescape(key), unescape(value), !rest.is_empty())
 }
 
@@ -249,7 +258,15 @@ mod tests {
         let text = "# comment\n! also\n\na=1\n b = two \nc:3\nd 4\ne\\=f=5\ng=a\\\n   b\nh=\\u00e9\\t\\\\\ni=x=y\na=last\nlonely\n";
         let properties = Properties::parse(text);
         for (key, value) in [
-            ("a", "last"), ("b", "two "), ("c", "3"), ("d", "4"), ("e=f", "5"), ("g", "ab"), ("h", "é\t\\"), ("i", "x=y"), ("lonely", ""),
+            ("a", "last"),
+            ("b", "two "),
+            ("c", "3"),
+            ("d", "4"),
+            ("e=f", "5"),
+            ("g", "ab"),
+            ("h", "é\t\\"),
+            ("i", "x=y"),
+            ("lonely", ""),
         ] {
             assert_eq!(properties.get(key), Some(value), "{key}");
         }

@@ -44,11 +44,13 @@ const OURS: [&str; 4] = ["cloud", "cloud_usage", "billing", "cloudbridge"];
 
 /// Decides on one statement of a setup file.
 #[must_use]
-pub fn disposition(_file: &str, statement: &str) -> Disposition {
+pub fn disposition(statement: &str) -> Disposition {
     match classify(statement) {
         Kind::CreateUser | Kind::DropUser | Kind::Grant | Kind::Revoke => Disposition::Skip(ACCOUNTS),
         Kind::AlterUser | Kind::SetPassword => Disposition::Refuse("it changes an account's password"),
-        Kind::CreateDatabase { name } | Kind::DropDatabase { name, .. } if ours(&name) => Disposition::Skip(DATABASES),
+        Kind::CreateDatabase { name } | Kind::DropDatabase { name, .. } if ours(&name) => {
+            Disposition::Skip(DATABASES)
+        }
         Kind::CreateDatabase { .. } | Kind::DropDatabase { .. } => Disposition::Refuse(OUTSIDE),
         Kind::Use { name } if name.eq_ignore_ascii_case("mysql") => Disposition::Skip(ACCOUNTS),
         Kind::Use { name } if ours(&name) => Disposition::Run,
@@ -68,7 +70,9 @@ fn by_words(statement: &str) -> Disposition {
         .filter(|token| token.is_significant())
         .map(|token| sqltext::unquote(token.text).to_ascii_lowercase())
         .collect();
-    let has = |sequence: &[&str]| words.windows(sequence.len()).any(|window| window.iter().zip(sequence).all(|(a, b)| a == b));
+    let has = |sequence: &[&str]| {
+        words.windows(sequence.len()).any(|window| window.iter().zip(sequence).all(|(a, b)| a == b))
+    };
     // The scripts' own procedure in the server's database, which drops accounts.
     if words.iter().any(|word| word.starts_with("cloud_drop_user")) {
         return Disposition::Skip(ACCOUNTS);
@@ -81,7 +85,19 @@ fn by_words(statement: &str) -> Disposition {
         || has(&["set", "global"])
         || has(&["set", "persist"])
         || has(&["@", "@", "global"])
-        || matches!(first, "install" | "uninstall" | "shutdown" | "kill" | "purge" | "reset" | "change" | "flush" | "start" | "stop");
+        || matches!(
+            first,
+            "install"
+                | "uninstall"
+                | "shutdown"
+                | "kill"
+                | "purge"
+                | "reset"
+                | "change"
+                | "flush"
+                | "start"
+                | "stop"
+        );
     if outside { Disposition::Refuse(OUTSIDE) } else { Disposition::Run }
 }
 
@@ -107,7 +123,7 @@ fn file_problem(name: &str, text: &str) -> Option<String> {
             Ok(statement) => {
                 statements += 1;
                 open = (!statement.terminated).then_some(statement.line);
-                if let Disposition::Refuse(why) = disposition(name, statement.text) {
+                if let Disposition::Refuse(why) = disposition(statement.text) {
                     return Some(format!("{name}:{}: refused: {why}", statement.line));
                 }
             }
@@ -142,7 +158,10 @@ mod tests {
             ("USE `mysql`", Disposition::Skip(ACCOUNTS)),
             ("CALL `mysql`.`cloud_drop_user_if_exists`()", Disposition::Skip(ACCOUNTS)),
             ("DROP PROCEDURE IF EXISTS `mysql`.`cloud_drop_users_if_exists`", Disposition::Skip(ACCOUNTS)),
-            ("CREATE PROCEDURE `mysql`.`cloud_drop_user_if_exists`() BEGIN DROP USER 'cloud'@'%' ; END", Disposition::Skip(ACCOUNTS)),
+            (
+                "CREATE PROCEDURE `mysql`.`cloud_drop_user_if_exists`() BEGIN DROP USER 'cloud'@'%' ; END",
+                Disposition::Skip(ACCOUNTS),
+            ),
             ("DROP DATABASE IF EXISTS `billing`", Disposition::Skip(DATABASES)),
             ("CREATE DATABASE `cloud_usage`", Disposition::Skip(DATABASES)),
             ("DROP DATABASE production", Disposition::Refuse(OUTSIDE)),
@@ -152,7 +171,7 @@ mod tests {
             ("SET GLOBAL max_connections = 1", Disposition::Refuse(OUTSIDE)),
             ("INSTALL PLUGIN x SONAME 'x.so'", Disposition::Refuse(OUTSIDE)),
         ] {
-            assert_eq!(disposition("x.sql", text), wanted, "{text}");
+            assert_eq!(disposition(text), wanted, "{text}");
         }
     }
 
@@ -169,7 +188,10 @@ mod tests {
             files[1].1 = text.to_owned();
             problems(&files)
         };
-        assert_eq!(with("SELECT 1;\nCREATE TABLE t (\n"), ["create-schema.sql:2: the file is cut short: its last statement has no end"]);
+        assert_eq!(
+            with("SELECT 1;\nCREATE TABLE t (\n"),
+            ["create-schema.sql:2: the file is cut short: its last statement has no end"]
+        );
         assert!(with("SELECT 1;\nINSERT INTO t VALUES ('abc")[0].contains("create-schema.sql:2"));
         assert_eq!(with("-- nothing\n"), ["create-schema.sql holds no statement"]);
         assert!(with("DROP DATABASE production;")[0].contains("refused"));

@@ -83,7 +83,8 @@ pub fn differences(current: &Properties, wanted: &Wanted, keys: &Keys<'_>) -> Ve
     let mut differences = Vec::new();
     for (key, value) in values(wanted, keys) {
         let found = current.get(key);
-        let difference = |found: Option<String>, wanted: String| Difference { key: key.to_owned(), found, wanted };
+        let difference =
+            |found: Option<String>, wanted: String| Difference { key: key.to_owned(), found, wanted };
         match value {
             Value::Plain(text) if found == Some(text.as_str()) => {}
             Value::Plain(text) => differences.push(difference(found.map(str::to_owned), text)),
@@ -121,7 +122,9 @@ pub fn apply(
     only: &[String],
     nonce: &mut dyn FnMut() -> [u8; 12],
 ) -> Result<(), CryptError> {
-    for (key, value) in values(wanted, keys).into_iter().filter(|(key, _)| only.iter().any(|name| name == key)) {
+    for (key, value) in
+        values(wanted, keys).into_iter().filter(|(key, _)| only.iter().any(|name| name == key))
+    {
         let text = match value {
             Value::Plain(text) => text,
             Value::Secret(secret) => wrap(&encrypt(wanted.encryptor, keys.management, secret, &nonce())?),
@@ -137,20 +140,30 @@ pub fn traps(current: &Properties) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut say = |sentence: &str| sentences.push(sentence.to_owned());
     if current.get("db.ha.enabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        say("db.ha.enabled is true: Connector/J goes back to the old primary by itself, and writes to it when it is not fenced; \
-             set it to false and give CloudStack one address that moves");
+        say(
+            "db.ha.enabled is true: Connector/J goes back to the old primary by itself, and writes to it when it is not fenced; \
+             set it to false and give CloudStack one address that moves",
+        );
     }
     if let Some(params) = current.get("db.cloud.url.params") {
         if !params.contains("sql_mode") {
-            say("db.cloud.url.params sets no sql_mode: under ONLY_FULL_GROUP_BY CloudStack's queue query fails (error 1055)");
+            say(
+                "db.cloud.url.params sets no sql_mode: under ONLY_FULL_GROUP_BY CloudStack's queue query fails (error 1055)",
+            );
         }
         if !params.contains("serverTimezone") {
-            say("db.cloud.url.params has no serverTimezone=UTC: times are stored in the management server's own zone");
+            say(
+                "db.cloud.url.params has no serverTimezone=UTC: times are stored in the management server's own zone",
+            );
         }
     }
-    let renamed = current.entries().any(|(key, _)| key.ends_with(".slaves") || key.ends_with(".secondsBeforeRetryMaster"));
+    let renamed = current
+        .entries()
+        .any(|(key, _)| key.ends_with(".slaves") || key.ends_with(".secondsBeforeRetryMaster"));
     if renamed {
-        say("db.*.slaves and db.*.secondsBeforeRetryMaster were renamed in 4.16 to replicas and secondsBeforeRetrySource; the old names are not read");
+        say(
+            "db.*.slaves and db.*.secondsBeforeRetryMaster were renamed in 4.16 to replicas and secondsBeforeRetrySource; the old names are not read",
+        );
     }
     sentences
 }
@@ -158,7 +171,12 @@ pub fn traps(current: &Properties) -> Vec<String> {
 /// `maxActive` of the cloud and usage pools, when the file has either; CloudStack's defaults for the other.
 #[must_use]
 pub fn pools(current: &Properties) -> Option<(u32, u32)> {
-    let read = |key: &str| current.get(key).and_then(|value| value.trim().parse::<u32>().ok()).filter(|size| (1..=100_000).contains(size));
+    let read = |key: &str| {
+        current
+            .get(key)
+            .and_then(|value| value.trim().parse::<u32>().ok())
+            .filter(|size| (1..=100_000).contains(size))
+    };
     let (cloud, usage) = (read("db.cloud.maxActive"), read("db.usage.maxActive"));
     if cloud.is_none() && usage.is_none() {
         return None;
@@ -172,7 +190,8 @@ pub fn shown(current: &Properties, management: Option<&SecretString>, reveal: bo
     current
         .entries()
         .map(|(key, value)| {
-            let secret = unwrap(value).is_some() || ["password", "secret"].iter().any(|word| key.to_lowercase().contains(word));
+            let secret = unwrap(value).is_some()
+                || ["password", "secret"].iter().any(|word| key.to_lowercase().contains(word));
             let text = match (unwrap(value), management) {
                 (Some(inner), Some(management)) => match decrypt(None, management, inner) {
                     Ok(plain) if reveal => plain.expose_secret().to_owned(),
@@ -211,10 +230,17 @@ mod tests {
         let mut file = Properties::parse("# CloudStack\nregion.id=1\ndb.cloud.password=cloud\nodd\n");
         let before = differences(&file, &wanted(), &keys);
         assert_eq!(before.len(), 12);
-        assert!(before.iter().all(|difference| !difference.wanted.contains("p$") && difference.found.as_deref() != Some("cloud")));
+        assert!(
+            before.iter().all(|difference| !difference.wanted.contains("p$")
+                && difference.found.as_deref() != Some("cloud"))
+        );
         let only: Vec<String> = before.into_iter().map(|difference| difference.key).collect();
         let mut count = 0;
-        apply(&mut file, &wanted(), &keys, &only, &mut || { count += 1; [count; 12] }).unwrap();
+        apply(&mut file, &wanted(), &keys, &only, &mut || {
+            count += 1;
+            [count; 12]
+        })
+        .unwrap();
         assert_eq!(differences(&file, &wanted(), &keys), []);
         assert!(file.to_string().starts_with("# CloudStack\nregion.id=1\ndb.cloud.password=ENC("));
         let values = shown(&file, Some(&management), false);
@@ -228,16 +254,20 @@ mod tests {
         let [password, management, database, other] = ["p", "mkey", "dbkey", "other"].map(SecretString::from);
         let keys = Keys { password: &password, management: &management, database: &database };
         let mut file = Properties::parse("");
-        let all: Vec<String> = differences(&file, &wanted(), &keys).into_iter().map(|difference| difference.key).collect();
+        let all: Vec<String> =
+            differences(&file, &wanted(), &keys).into_iter().map(|difference| difference.key).collect();
         apply(&mut file, &wanted(), &keys, &all, &mut || [1; 12]).unwrap();
         let keys = Keys { management: &other, ..keys };
-        let names: Vec<String> = differences(&file, &wanted(), &keys).into_iter().map(|difference| difference.key).collect();
+        let names: Vec<String> =
+            differences(&file, &wanted(), &keys).into_iter().map(|difference| difference.key).collect();
         assert_eq!(names, ["db.cloud.password", "db.usage.password", "db.cloud.encrypt.secret"]);
     }
 
     #[test]
     fn traps_are_named() {
-        let file = Properties::parse("db.ha.enabled=true\ndb.cloud.url.params=cachePrepStmts=true\ndb.cloud.slaves=localhost\ndb.cloud.maxActive=500\n");
+        let file = Properties::parse(
+            "db.ha.enabled=true\ndb.cloud.url.params=cachePrepStmts=true\ndb.cloud.slaves=localhost\ndb.cloud.maxActive=500\n",
+        );
         assert_eq!(traps(&file).len(), 4);
         assert_eq!(pools(&file), Some((500, 100)));
         assert_eq!(pools(&Properties::parse("")), None);

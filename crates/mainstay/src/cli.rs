@@ -10,11 +10,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Sets up, tunes and keeps the MySQL or MariaDB database under a cloud's control plane.
 #[derive(Debug, Parser)]
 #[command(name = "mainstay", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Examples:\n  mainstay init --cloud cloudstack     write a commented mainstay.toml\n  \
+#[command(
+    after_help = "Examples:\n  mainstay init --cloud cloudstack     write a commented mainstay.toml\n  \
     mainstay plan                        show what differs from it, and why\n  \
     mainstay apply                       make it so\n  \
     mainstay lab up --name try           a throwaway server to try things on\n\n\
-    Exit codes: 0 good, 1 failed, 2 there are differences or findings.")]
+    Exit codes: 0 good, 1 failed, 2 there are differences or findings."
+)]
 pub(crate) struct Cli {
     /// Print the result as JSON.
     #[arg(long, global = true)]
@@ -52,7 +54,9 @@ pub(crate) enum VerbArgs {
 
 /// Write a commented mainstay.toml from what is found on this host.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay init --cloud cloudstack\n  mainstay init --cloud openstack --config /etc/mainstay/mainstay.toml\n  mainstay init --stdout")]
+#[command(
+    after_help = "Examples:\n  mainstay init --cloud cloudstack\n  mainstay init --cloud openstack --config /etc/mainstay/mainstay.toml\n  mainstay init --stdout"
+)]
 pub(crate) struct InitArgs {
     /// Whose database it is.
     #[arg(long, value_enum, default_value_t = CloudArg::None)]
@@ -91,7 +95,9 @@ pub(crate) struct SpecArgs {
 /// Nothing is changed, except that the data directory's disk is measured with a temporary file. Exit code 0 says
 /// that nothing differs, 2 that something does.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay plan\n  mainstay plan --out plan.json && mainstay apply --plan plan.json\n  mainstay plan --json | jq '.steps[].title'")]
+#[command(
+    after_help = "Examples:\n  mainstay plan\n  mainstay plan --out plan.json && mainstay apply --plan plan.json\n  mainstay plan --json | jq '.steps[].title'"
+)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
@@ -110,7 +116,9 @@ pub(crate) struct PlanArgs {
 ///
 /// It may be killed at any moment and run again; a second run changes nothing.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay apply\n  mainstay apply --yes               for scripts\n  mainstay apply --plan plan.json    exactly that plan, refused if the node has changed since\n  mainstay apply --all               every node of the spec, the others over OpenSSH\n  mainstay apply --recreate cloud,cloud_usage\n                                     destroy these databases and load the schema anew")]
+#[command(
+    after_help = "Examples:\n  mainstay apply\n  mainstay apply --yes               for scripts\n  mainstay apply --plan plan.json    exactly that plan, refused if the node has changed since\n  mainstay apply --all               every node of the spec, the others over OpenSSH\n  mainstay apply --recreate cloud,cloud_usage\n                                     destroy these databases and load the schema anew"
+)]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
@@ -130,7 +138,9 @@ pub(crate) struct ApplyArgs {
 
 /// Show every node of the cluster: server, role, replication, lag, disk, certificate, and what differs.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay status\n  mainstay status --watch\n  mainstay status --json | jq '.nodes[].read_only'")]
+#[command(
+    after_help = "Examples:\n  mainstay status\n  mainstay status --watch\n  mainstay status --json | jq '.nodes[].read_only'"
+)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
@@ -176,7 +186,9 @@ pub(crate) struct ConnectArgs {
 
 /// Show what a server is: flavor, version, role, TLS, accounts, databases, and what it can do.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay facts\n  mainstay facts --host db1.example --user admin --ask-password --tls-ca ca.pem\n  mainstay facts --variables --json | jq '.server.variables.sql_mode'")]
+#[command(
+    after_help = "Examples:\n  mainstay facts\n  mainstay facts --host db1.example --user admin --ask-password --tls-ca ca.pem\n  mainstay facts --variables --json | jq '.server.variables.sql_mode'"
+)]
 pub(crate) struct FactsArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
@@ -194,7 +206,9 @@ pub(crate) enum CloudstackArgs {
 
 /// Encrypt or decrypt one value, read from standard input or a prompt.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay cloudstack encrypt --key-file /etc/cloudstack/management/key < value.txt\n  echo 'ENC(...)' | mainstay cloudstack decrypt --key-file key\n  mainstay cloudstack decrypt --key-file dbkey --encryptor V1 < value.txt")]
+#[command(
+    after_help = "Examples:\n  mainstay cloudstack encrypt --key-file /etc/cloudstack/management/key < value.txt\n  echo 'ENC(...)' | mainstay cloudstack decrypt --key-file key\n  mainstay cloudstack decrypt --key-file dbkey --encryptor V1 < value.txt"
+)]
 pub(crate) struct CryptArgs {
     /// File with the key; without it, CLOUD_SECRET_KEY or a prompt.
     #[arg(long, value_name = "FILE")]
@@ -209,7 +223,9 @@ pub(crate) struct CryptArgs {
 
 /// Show db.properties as the management server reads it, with secrets masked.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay cloudstack show-properties\n  mainstay cloudstack show-properties --secrets --file db.properties --key-file key")]
+#[command(
+    after_help = "Examples:\n  mainstay cloudstack show-properties\n  mainstay cloudstack show-properties --secrets --file db.properties --key-file key"
+)]
 pub(crate) struct ShowPropertiesArgs {
     /// The file.
     #[arg(long, value_name = "FILE", default_value = "/etc/cloudstack/management/db.properties")]
@@ -224,7 +240,9 @@ pub(crate) struct ShowPropertiesArgs {
 
 /// Print the connection URL of each OpenStack service, and where it goes.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay openstack                    passwords masked\n  mainstay openstack --secrets keystone")]
+#[command(
+    after_help = "Examples:\n  mainstay openstack                    passwords masked\n  mainstay openstack --secrets keystone"
+)]
 pub(crate) struct OpenstackArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
@@ -263,7 +281,9 @@ pub(crate) enum LabArgs {
 
 /// Bring up a throwaway cluster on this machine.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay lab up --name try\n  mainstay lab up --name ha --topology replication --nodes 3\n  mainstay lab up --name my --server mysql --server-root /srv/mysql-tree\n  mainstay lab up --name g --topology galera --nodes 3 --json")]
+#[command(
+    after_help = "Examples:\n  mainstay lab up --name try\n  mainstay lab up --name ha --topology replication --nodes 3\n  mainstay lab up --name my --server mysql --server-root /srv/mysql-tree\n  mainstay lab up --name g --topology galera --nodes 3 --json"
+)]
 pub(crate) struct LabUpArgs {
     /// Name of the cluster.
     #[arg(long, default_value = "lab")]

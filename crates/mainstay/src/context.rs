@@ -33,7 +33,10 @@ pub(crate) fn load(args: &SpecArgs) -> Result<Loaded, Failure> {
     let text = host::files::read_text(&path, spec::SPEC_BYTES_MAX)
         .map_err(|error| Failure::new(error, "write one with `mainstay init`, or name it with --config"))?;
     let (spec, warnings) = Spec::parse(&text, &path.to_string_lossy()).map_err(|errors| {
-        Failure::said(format!("the spec is wrong\n{errors}"), "correct the lines shown; docs/spec.md lists every key")
+        Failure::said(
+            format!("the spec is wrong\n{errors}"),
+            "correct the lines shown; docs/spec.md lists every key",
+        )
     })?;
     for warning in &warnings {
         output::message(&warning.to_string());
@@ -57,7 +60,10 @@ pub(crate) async fn this_node(loaded: &Loaded, args: &SpecArgs) -> Result<Node, 
     let here: Vec<&Node> = spec
         .nodes
         .iter()
-        .filter(|node| node.name == host.hostname || (!node.address.is_loopback() && host.addresses.contains(&node.address)))
+        .filter(|node| {
+            node.name == host.hostname
+                || (!node.address.is_loopback() && host.addresses.contains(&node.address))
+        })
         .collect();
     match here.as_slice() {
         [node] => Ok((*node).clone()),

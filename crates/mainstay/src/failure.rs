@@ -65,7 +65,16 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<setup::SetupError>() {
             return error.hint();
         }
-        None
+        if let Some(error) = cause.downcast_ref::<lab::LabError>() {
+            return error.hint();
+        }
+        if let Some(error) = cause.downcast_ref::<host::files::FileError>() {
+            return Some(error.hint());
+        }
+        if let Some(error) = cause.downcast_ref::<host::secrets::SecretError>() {
+            return Some(error.hint());
+        }
+        cause.downcast_ref::<host::command::CommandError>().map(host::command::CommandError::hint)
     })
 }
 

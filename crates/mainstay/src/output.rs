@@ -39,7 +39,10 @@ pub(crate) fn result<T: Display + Serialize>(format: Format, value: &T) {
 pub(crate) fn text(text: &str) {
     let mut out = std::io::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline.as_bytes())).and_then(|()| out.flush());
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(newline.as_bytes()))
+        .and_then(|()| out.flush());
     if written.is_err() {
         std::process::exit(0);
     }

@@ -190,7 +190,9 @@ fn hosts(spec: &Spec, flavor: Flavor, from: From, problems: &mut Vec<String>) ->
     };
     let networks: Vec<IpNet> = match from {
         From::Localhost => Vec::new(),
-        From::Nodes | From::LocalhostAndNodes => nodes().chain(spec.accounts.networks.iter().copied()).collect(),
+        From::Nodes | From::LocalhostAndNodes => {
+            nodes().chain(spec.accounts.networks.iter().copied()).collect()
+        }
         From::LocalhostAndClients => clients().collect(),
     };
     let mut hosts = Vec::new();
@@ -231,7 +233,8 @@ pub(crate) fn account_steps(
                 id: "account/unreadable".to_owned(),
                 severity: Severity::Blocks,
                 sentence: format!("the login may not read the server's accounts: {why}"),
-                fix: "run as root over the socket, or name a login with `admin_defaults_file` in [accounts]".to_owned(),
+                fix: "run as root over the socket, or name a login with `admin_defaults_file` in [accounts]"
+                    .to_owned(),
             });
             return out;
         }
@@ -268,7 +271,11 @@ fn create(account: &WantedAccount, steps: &mut Vec<Step>) {
         source: None,
         risk: Risk::None,
         restarts: false,
-        changes: vec![change(&name, None, Some(format!("{}, password in {}", account.plugin, account.password_file.display())))],
+        changes: vec![change(
+            &name,
+            None,
+            Some(format!("{}, password in {}", account.plugin, account.password_file.display())),
+        )],
         action: Action::CreateAccount {
             user: account.user.clone(),
             host: account.host.clone(),
@@ -336,7 +343,11 @@ fn align(account: &WantedAccount, seen: &AccountFacts, observation: &Observation
             source: None,
             risk: Risk::Clients,
             restarts: false,
-            changes: vec![change(&name, Some(found), Some(format!("{}, the file's password", account.plugin)))],
+            changes: vec![change(
+                &name,
+                Some(found),
+                Some(format!("{}, the file's password", account.plugin)),
+            )],
             action: Action::SetPassword {
                 user: account.user.clone(),
                 host: account.host.clone(),
@@ -432,8 +443,13 @@ fn stray(
     let AccountSteps { steps, findings } = out;
     let object = match &grant.object {
         GrantObject::Global => Some(GrantObjectWanted::Global),
-        GrantObject::Schema(schema) => Some(GrantObjectWanted::Database(schema.replace("\\_", "_").replace("\\%", "%"))),
-        GrantObject::Table(..) | GrantObject::Routine { .. } | GrantObject::Proxy { .. } | GrantObject::Role(_) => None,
+        GrantObject::Schema(schema) => {
+            Some(GrantObjectWanted::Database(schema.replace("\\_", "_").replace("\\%", "%")))
+        }
+        GrantObject::Table(..)
+        | GrantObject::Routine { .. }
+        | GrantObject::Proxy { .. }
+        | GrantObject::Role(_) => None,
     };
     let mut extra: BTreeSet<String> =
         grant.privileges.iter().filter(|privilege| privilege.as_str() != "USAGE").cloned().collect();
@@ -484,9 +500,11 @@ fn revoke_object(object: &GrantObject) -> Option<String> {
         GrantObject::Table(schema, table) => {
             Some(format!("{}.{}", sqltext::quote_ident(schema).ok()?, sqltext::quote_ident(table).ok()?))
         }
-        GrantObject::Routine { kind, schema, name } => {
-            Some(format!("{kind} {}.{}", sqltext::quote_ident(schema).ok()?, sqltext::quote_ident(name).ok()?))
-        }
+        GrantObject::Routine { kind, schema, name } => Some(format!(
+            "{kind} {}.{}",
+            sqltext::quote_ident(schema).ok()?,
+            sqltext::quote_ident(name).ok()?
+        )),
         GrantObject::Proxy { .. } | GrantObject::Role(_) => None,
     }
 }
@@ -506,7 +524,10 @@ fn revoke(account: &WantedAccount, name: &str, shown: &str, grant: String) -> St
 
 /// Logging in takes neither a password nor the right OS user.
 fn no_password(seen: &AccountFacts) -> bool {
-    seen.auth.expose().is_empty() && !seen.locked && seen.other_plugins.is_empty() && !matches!(seen.plugin.as_str(), "unix_socket" | "auth_socket")
+    seen.auth.expose().is_empty()
+        && !seen.locked
+        && seen.other_plugins.is_empty()
+        && !matches!(seen.plugin.as_str(), "unix_socket" | "auth_socket")
 }
 
 /// A step that ties a passwordless root to the OS's root, when it is the OS's root that runs Mainstay: the same
@@ -524,7 +545,11 @@ fn close_root(observation: &Observation, found: &[AccountFacts], spec: &Spec, ou
         source: None,
         risk: Risk::Clients,
         restarts: false,
-        changes: vec![change("root@localhost", Some("no password".to_owned()), Some("OS user root, over the socket".to_owned()))],
+        changes: vec![change(
+            "root@localhost",
+            Some("no password".to_owned()),
+            Some("OS user root, over the socket".to_owned()),
+        )],
         action: Action::SocketLogin { user: "root".to_owned(), host: "localhost".to_owned() },
     });
 }
@@ -553,7 +578,11 @@ fn leftover(spec: &Spec, flavor: Flavor, seen: &AccountFacts, out: &mut AccountS
         };
         out.steps.push(Step {
             id: format!("account/{name}/drop"),
-            title: if anonymous { format!("drop the anonymous account @{}", seen.host) } else { format!("drop account {name}") },
+            title: if anonymous {
+                format!("drop the anonymous account @{}", seen.host)
+            } else {
+                format!("drop account {name}")
+            },
             reason: reason.to_owned(),
             source: None,
             risk: Risk::Clients,
@@ -567,7 +596,8 @@ fn leftover(spec: &Spec, flavor: Flavor, seen: &AccountFacts, out: &mut AccountS
         id: format!("account/{name}/unmanaged"),
         severity: Severity::Differs,
         sentence: format!("account {name} is on the server and not in the spec"),
-        fix: "drop it, or set `unmanaged = \"drop\"` in [accounts] to have apply drop such accounts".to_owned(),
+        fix: "drop it, or set `unmanaged = \"drop\"` in [accounts] to have apply drop such accounts"
+            .to_owned(),
     });
 }
 
@@ -585,7 +615,9 @@ pub(crate) fn unknown_passwords(accounts: &[WantedAccount], observation: &Observ
     let mut findings: Vec<Finding> = accounts
         .iter()
         .filter(|account| !account.ours)
-        .filter(|account| !matches!(observation.state.secrets.get(&account.password_file), Some(SecretSeen::Present)))
+        .filter(|account| {
+            !matches!(observation.state.secrets.get(&account.password_file), Some(SecretSeen::Present))
+        })
         .filter(|account| found.iter().any(|seen| seen.user == account.user && !seen.is_role))
         .map(|account| Finding {
             id: format!("secret/{}/unknown", account.user),

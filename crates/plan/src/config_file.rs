@@ -25,7 +25,13 @@ pub(crate) fn render(inputs: &Inputs<'_>) -> String {
             .iter()
             .filter_map(|setting| {
                 let value = setting.file_value.as_ref()?;
-                Some(format!("# {} [{}]\n{} = {}\n", setting.reason, setting.source, setting.name, quoted(value)))
+                Some(format!(
+                    "# {} [{}]\n{} = {}\n",
+                    setting.reason,
+                    setting.source,
+                    setting.name,
+                    quoted(value)
+                ))
             })
             .collect();
         if !lines.is_empty() {
@@ -49,9 +55,8 @@ fn quoted(value: &str) -> String {
 #[must_use]
 pub fn default_config_file(vendor: Vendor, host: &HostFacts) -> PathBuf {
     let folder = match (vendor, &host.package_manager) {
-        (Vendor::MariaDb, Seen::Known(PackageManager::Dnf)) | (Vendor::MySql, Seen::Known(PackageManager::Dnf)) => {
-            "/etc/my.cnf.d"
-        }
+        (Vendor::MariaDb, Seen::Known(PackageManager::Dnf))
+        | (Vendor::MySql, Seen::Known(PackageManager::Dnf)) => "/etc/my.cnf.d",
         (Vendor::MariaDb, _) => "/etc/mysql/mariadb.conf.d",
         (Vendor::MySql, _) => "/etc/mysql/mysql.conf.d",
     };

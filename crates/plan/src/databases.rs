@@ -57,7 +57,12 @@ fn create(spec: &Spec, name: &str, reason: &str) -> Step {
         source: None,
         risk: Risk::None,
         restarts: false,
-        changes: vec![Change { what: name.to_owned(), found: None, wanted: Some(collation.clone()), why: String::new() }],
+        changes: vec![Change {
+            what: name.to_owned(),
+            found: None,
+            wanted: Some(collation.clone()),
+            why: String::new(),
+        }],
         action: Action::CreateDatabase {
             name: name.to_owned(),
             charset: setting("character_set_server", "utf8mb4"),
@@ -82,7 +87,11 @@ fn drop_database(name: &str, reason: String, found: String) -> Step {
 fn leftover_test(found: &[DatabaseFacts], out: &mut DatabaseSteps) {
     let Some(test) = found.iter().find(|database| database.name == "test") else { return };
     if test.tables == 0 {
-        let mut step = drop_database("test", "a leftover of installation that anyone may write to".to_owned(), "empty".to_owned());
+        let mut step = drop_database(
+            "test",
+            "a leftover of installation that anyone may write to".to_owned(),
+            "empty".to_owned(),
+        );
         step.risk = Risk::None;
         out.steps.push(step);
     } else {
@@ -126,8 +135,10 @@ fn case(seen: &CloudStackSeen, found: &[DatabaseFacts], options: &Options) -> Ca
         Seen::Known(_) => Case::Present,
         Seen::Unknown(why) => Case::Refuse(format!("its version table cannot be read: {why}")),
         Seen::Absent => {
-            let names: Vec<String> =
-                holding.iter().map(|database| format!("{} ({} tables)", database.name, database.tables)).collect();
+            let names: Vec<String> = holding
+                .iter()
+                .map(|database| format!("{} ({} tables)", database.name, database.tables))
+                .collect();
             Case::Refuse(format!("{} and no version table: not a CloudStack database", names.join(", ")))
         }
     }
@@ -147,7 +158,8 @@ fn cloudstack_databases(
                 id: "database/cloud".to_owned(),
                 severity: Severity::Blocks,
                 sentence: format!("there is something in CloudStack's databases: {why}"),
-                fix: "move it away, or destroy it with `mainstay apply --recreate cloud,cloud_usage`".to_owned(),
+                fix: "move it away, or destroy it with `mainstay apply --recreate cloud,cloud_usage`"
+                    .to_owned(),
             });
             return;
         }
@@ -181,7 +193,9 @@ fn half_upgraded(seen: &CloudStackSeen, out: &mut DatabaseSteps) {
         out.findings.push(Finding {
             id: "cloudstack/half-upgraded".to_owned(),
             severity: Severity::Differs,
-            sentence: format!("the schema's upgrade to {version} did not complete, and CloudStack cannot resume one"),
+            sentence: format!(
+                "the schema's upgrade to {version} did not complete, and CloudStack cannot resume one"
+            ),
             fix: "restore the backup made before the upgrade, then start one management server".to_owned(),
         });
     }
@@ -246,7 +260,9 @@ fn properties(cloudstack: &CloudStack, seen: &CloudStackSeen, out: &mut Database
             fix: format!("edit {}", wanted.file.display()),
         });
     }
-    if wanted.encryption_type == EncryptionType::File && seen.key_file.as_ref().and_then(Seen::known) != Some(&true) {
+    if wanted.encryption_type == EncryptionType::File
+        && seen.key_file.as_ref().and_then(Seen::known) != Some(&true)
+    {
         out.steps.push(Step {
             id: "cloudstack/key".to_owned(),
             title: format!("write the management key to {}", wanted.key_file.display()),
@@ -267,7 +283,8 @@ fn properties(cloudstack: &CloudStack, seen: &CloudStackSeen, out: &mut Database
         Seen::Known(changes) => out.steps.push(Step {
             id: "cloudstack/properties".to_owned(),
             title: format!("set {} keys in {}", changes.len(), wanted.file.display()),
-            reason: "the management server takes its database from it; restart cloudstack-management after".to_owned(),
+            reason: "the management server takes its database from it; restart cloudstack-management after"
+                .to_owned(),
             source: None,
             risk: Risk::Clients,
             restarts: false,
@@ -295,7 +312,8 @@ fn no_properties(wanted: &spec::Properties, why: &str) -> Finding {
         id: "cloudstack/properties".to_owned(),
         severity: Severity::Blocks,
         sentence: format!("{} cannot be rewritten: {why}", wanted.file.display()),
-        fix: "install the management server first, or name its db.properties in [cloudstack.properties]".to_owned(),
+        fix: "install the management server first, or name its db.properties in [cloudstack.properties]"
+            .to_owned(),
     }
 }
 

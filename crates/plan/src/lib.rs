@@ -12,8 +12,8 @@ mod firewall;
 mod lint;
 mod make;
 mod observation;
-pub mod password;
 mod packages;
+pub mod password;
 mod preflight;
 mod render;
 mod settings;
@@ -28,11 +28,12 @@ pub use firewall::{TABLE, ruleset};
 pub use lint::{Violation, lint};
 pub use make::{Options, make};
 pub use observation::{
-    CloudStackSeen, LoadMark, Measured, Observation, PasswordMatch, PropertyChange, SecretSeen, State, TlsFiles,
+    CloudStackSeen, LoadMark, Measured, Observation, PasswordMatch, PropertyChange, SecretSeen, State,
+    TlsFiles,
 };
 pub use packages::wanted_packages;
 pub use preflight::{Check, Verdict};
 pub use settings::{Origin, WantedSetting, wanted_settings};
 pub use sizing::{Demand, Sizing, SizingError, demand, size};
-pub use tls::{openssl_time, server_names};
 pub use step::{Action, CertificateKind, Change, Finding, Plan, Risk, SchemaFile, Severity, Step};
+pub use tls::{openssl_time, server_names};

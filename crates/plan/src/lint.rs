@@ -43,7 +43,9 @@ pub fn lint(plan: &Plan) -> Vec<Violation> {
         if matches!(step.action, Action::RestartService) && (!step.restarts || step.risk < Risk::Downtime) {
             violations.push(Violation::SilentRestart(step.id.clone()));
         }
-        if matches!(&step.action, Action::DropDatabase { name } if name != "test") && step.risk != Risk::DataLoss {
+        if matches!(&step.action, Action::DropDatabase { name } if name != "test")
+            && step.risk != Risk::DataLoss
+        {
             violations.push(Violation::SilentLoss(step.id.clone()));
         }
         if firewall_seen {

@@ -153,7 +153,9 @@ impl Part<'_> {
         if stopped_with_data {
             plan.continues = Some("accounts and databases are planned once the server runs".to_owned());
         } else if let Some(source) = replica {
-            plan.notes.push(format!("accounts and databases come from {source} by replication and are not planned here"));
+            plan.notes.push(format!(
+                "accounts and databases come from {source} by replication and are not planned here"
+            ));
         } else {
             let inside = account_steps(self.spec, self.flavor, self.observation, &accounts);
             plan.steps.extend(inside.steps);
@@ -272,18 +274,32 @@ impl Part<'_> {
         let manager = self.observation.state.service_manager;
         let enabled = self.observation.state.service.known().is_some_and(|service| service.enabled);
         if manager == ServiceManager::Systemd && !enabled {
-            plan.steps.push(service_step("service/enable", "have the server start at boot", "it is not enabled", Action::EnableService));
+            plan.steps.push(service_step(
+                "service/enable",
+                "have the server start at boot",
+                "it is not enabled",
+                Action::EnableService,
+            ));
         }
         match &self.observation.state.server {
             Seen::Known(server) => self.variables(server, certificate_changes, plan),
-            Seen::Unknown(_) | Seen::Absent if manager == ServiceManager::None => plan.findings.push(Finding {
-                id: "service/stopped".to_owned(),
-                severity: Severity::Blocks,
-                sentence: "the server does not run, and `manager = \"none\"` says that it is not started here".to_owned(),
-                fix: "start it, then plan again".to_owned(),
-            }),
+            Seen::Unknown(_) | Seen::Absent if manager == ServiceManager::None => {
+                plan.findings.push(Finding {
+                    id: "service/stopped".to_owned(),
+                    severity: Severity::Blocks,
+                    sentence:
+                        "the server does not run, and `manager = \"none\"` says that it is not started here"
+                            .to_owned(),
+                    fix: "start it, then plan again".to_owned(),
+                })
+            }
             Seen::Unknown(_) | Seen::Absent => {
-                plan.steps.push(service_step("service/start", "start the server", "it does not run", Action::StartService));
+                plan.steps.push(service_step(
+                    "service/start",
+                    "start the server",
+                    "it does not run",
+                    Action::StartService,
+                ));
             }
         }
     }
@@ -300,7 +316,9 @@ impl Part<'_> {
             match server.variables.get(&setting.name) {
                 None => unknown_variable(&setting, self.flavor, plan),
                 Some(found) if same(setting.kind, found, &setting.value) => {}
-                Some(found) if setting.dynamic && fits_live(&setting, server) => live.push((setting, found.clone())),
+                Some(found) if setting.dynamic && fits_live(&setting, server) => {
+                    live.push((setting, found.clone()))
+                }
                 Some(found) => pending.push((setting, found.clone())),
             }
         }
@@ -338,7 +356,8 @@ impl Part<'_> {
                     id: "firewall/unreadable".to_owned(),
                     severity: Severity::Blocks,
                     sentence: format!("nftables cannot be read: {why}"),
-                    fix: "install nftables and run as root, or set `enabled = false` in [firewall]".to_owned(),
+                    fix: "install nftables and run as root, or set `enabled = false` in [firewall]"
+                        .to_owned(),
                 });
                 return;
             }
@@ -362,7 +381,8 @@ fn fits_live(setting: &WantedSetting, server: &ServerFacts) -> bool {
     if setting.name != "innodb_buffer_pool_size" {
         return true;
     }
-    let bound = server.variables.get("innodb_buffer_pool_size_max").and_then(|text| crate::value::number(text));
+    let bound =
+        server.variables.get("innodb_buffer_pool_size_max").and_then(|text| crate::value::number(text));
     match (bound, crate::value::number(&setting.value)) {
         (Some(bound), Some(wanted)) => wanted <= bound,
         (None, _) | (_, None) => true,
@@ -384,10 +404,17 @@ fn service_step(id: &str, title: &str, reason: &str, action: Action) -> Step {
 
 fn variable_change(setting: &WantedSetting, found: &str, server: &ServerFacts) -> Change {
     let why = match server.variable_origins.get(&setting.name) {
-        Some(origin) if origin.starts_with('/') => format!("{}; the value found is from {origin}", setting.reason),
+        Some(origin) if origin.starts_with('/') => {
+            format!("{}; the value found is from {origin}", setting.reason)
+        }
         Some(_) | None => setting.reason.clone(),
     };
-    Change { what: setting.name.clone(), found: Some(found.to_owned()), wanted: Some(setting.value.clone()), why }
+    Change {
+        what: setting.name.clone(),
+        found: Some(found.to_owned()),
+        wanted: Some(setting.value.clone()),
+        why,
+    }
 }
 
 fn restart<'a>(settings: impl Iterator<Item = &'a (WantedSetting, String)>, server: &ServerFacts) -> Step {
@@ -441,7 +468,10 @@ fn unknown_variable(setting: &WantedSetting, flavor: Flavor, plan: &mut Plan) {
     plan.findings.push(Finding {
         id: format!("variable/{}/unknown", setting.name),
         severity: Severity::Blocks,
-        sentence: format!("{flavor} has no variable {}, and would not start with it in its option file", setting.name),
+        sentence: format!(
+            "{flavor} has no variable {}, and would not start with it in its option file",
+            setting.name
+        ),
         fix: "correct or remove it in [config.variables]".to_owned(),
     });
 }

@@ -76,6 +76,8 @@ pub struct TlsFiles {
     pub client: Seen<CertificateFacts>,
     /// `server-key.pem` as a file.
     pub server_key: Seen<FileFacts>,
+    /// A server certificate was issued, and the server has not read it since.
+    pub unread: bool,
 }
 
 /// A secret file.

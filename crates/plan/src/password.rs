@@ -100,14 +100,22 @@ fn sha256_crypt(password: &[u8], salt: &[u8], rounds: u32) -> String {
     let mut c = digest_a;
     for round in 0..rounds {
         let mut next = Sha256::new();
-        if round % 2 == 1 { next.update(&p) } else { next.update(c) }
+        if round % 2 == 1 {
+            next.update(&p)
+        } else {
+            next.update(c)
+        }
         if round % 3 != 0 {
             next.update(&s);
         }
         if round % 7 != 0 {
             next.update(&p);
         }
-        if round % 2 == 1 { next.update(c) } else { next.update(&p) }
+        if round % 2 == 1 {
+            next.update(c)
+        } else {
+            next.update(&p)
+        }
         c = next.finalize();
     }
     crypt_base64(&c)
@@ -129,8 +137,16 @@ fn crypt_base64(digest: &[u8]) -> String {
         }
     };
     for (first, second, third) in [
-        (0, 10, 20), (21, 1, 11), (12, 22, 2), (3, 13, 23), (24, 4, 14), (15, 25, 5), (6, 16, 26),
-        (27, 7, 17), (18, 28, 8), (9, 19, 29),
+        (0, 10, 20),
+        (21, 1, 11),
+        (12, 22, 2),
+        (3, 13, 23),
+        (24, 4, 14),
+        (15, 25, 5),
+        (6, 16, 26),
+        (27, 7, 17),
+        (18, 28, 8),
+        (9, 19, 29),
     ] {
         push((byte(first) << 16) | (byte(second) << 8) | byte(third), 4);
     }

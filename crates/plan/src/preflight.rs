@@ -78,10 +78,16 @@ pub(crate) fn checks(
 
 fn server(spec: &Spec, observation: &Observation) -> Check {
     let wanted = spec.cluster.server;
-    let reason = "MariaDB 10.6 or later, MySQL 8.0 or later; CloudStack's first upgrade step fails on MariaDB 10.5";
+    let reason =
+        "MariaDB 10.6 or later, MySQL 8.0 or later; CloudStack's first upgrade step fails on MariaDB 10.5";
     if let Seen::Unknown(why) = &observation.state.server {
-        return check("server", Verdict::Stop, format!("a server runs and cannot be asked: {why}"), reason,
-            "run `mainstay facts` with the same login until it answers");
+        return check(
+            "server",
+            Verdict::Stop,
+            format!("a server runs and cannot be asked: {why}"),
+            reason,
+            "run `mainstay facts` with the same login until it answers",
+        );
     }
     let Some(flavor) = observation.flavor() else {
         let verdict = pass_or(spec.package.install, Verdict::Stop);
@@ -92,15 +98,30 @@ fn server(spec: &Spec, observation: &Observation) -> Check {
         return check("server", verdict, found, reason, "set `install = true` in [package], or install it");
     };
     if flavor.vendor != wanted {
-        return check("server", Verdict::Stop, format!("{flavor}"), &format!("the spec says {wanted}"),
-            "set `server` in [cluster] to what runs here, or point the spec at another host");
+        return check(
+            "server",
+            Verdict::Stop,
+            format!("{flavor}"),
+            &format!("the spec says {wanted}"),
+            "set `server` in [cluster] to what runs here, or point the spec at another host",
+        );
     }
     match flavor.support() {
         Support::Supported => check("server", Verdict::Pass, format!("{flavor}"), reason, ""),
-        Support::Newer { tested } => check("server", Verdict::Warn, format!("{flavor}"),
-            &format!("newer than the {tested} this Mainstay was tested with"), "look for a newer Mainstay"),
-        Support::TooOld { minimum } => check("server", Verdict::Stop, format!("{flavor}"), reason,
-            &format!("upgrade the server to {minimum} or later")),
+        Support::Newer { tested } => check(
+            "server",
+            Verdict::Warn,
+            format!("{flavor}"),
+            &format!("newer than the {tested} this Mainstay was tested with"),
+            "look for a newer Mainstay",
+        ),
+        Support::TooOld { minimum } => check(
+            "server",
+            Verdict::Stop,
+            format!("{flavor}"),
+            reason,
+            &format!("upgrade the server to {minimum} or later"),
+        ),
     }
 }
 
@@ -122,12 +143,28 @@ fn trimmed(path: &str) -> &str {
 fn memory(observation: &Observation, sizing: Option<&Result<Sizing, SizingError>>) -> Check {
     let found = bytes_text(observation.state.host.memory_bytes);
     match sizing {
-        None => check("memory", Verdict::Warn, found, "cannot be sized before the server's version is known", ""),
-        Some(Ok(sizing)) => check("memory", Verdict::Pass, found, &format!(
-            "buffer pool {} and {} connections of {} each",
-            bytes_text(sizing.pool_bytes), sizing.max_connections, bytes_text(sizing.per_connection_bytes)), ""),
-        Some(Err(error)) => check("memory", Verdict::Stop, found, &error.to_string(),
-            "give the machine more memory, or lower the clients' pools, or set `max_connections` in [config.variables]"),
+        None => {
+            check("memory", Verdict::Warn, found, "cannot be sized before the server's version is known", "")
+        }
+        Some(Ok(sizing)) => check(
+            "memory",
+            Verdict::Pass,
+            found,
+            &format!(
+                "buffer pool {} and {} connections of {} each",
+                bytes_text(sizing.pool_bytes),
+                sizing.max_connections,
+                bytes_text(sizing.per_connection_bytes)
+            ),
+            "",
+        ),
+        Some(Err(error)) => check(
+            "memory",
+            Verdict::Stop,
+            found,
+            &error.to_string(),
+            "give the machine more memory, or lower the clients' pools, or set `max_connections` in [config.variables]",
+        ),
     }
 }
 
@@ -136,30 +173,66 @@ fn disk(spec: &Spec, node: &Node, observation: &Observation, checks: &mut Vec<Ch
     let measure = match &observation.measured.disk {
         Seen::Known(measure) => measure,
         Seen::Unknown(why) => {
-            checks.push(check("disk", Verdict::Warn, format!("{place}: {why}"), "the disk could not be looked at", "mend it and plan again"));
+            checks.push(check(
+                "disk",
+                Verdict::Warn,
+                format!("{place}: {why}"),
+                "the disk could not be looked at",
+                "mend it and plan again",
+            ));
             return;
         }
         Seen::Absent => {
-            checks.push(check("disk", Verdict::Warn, "not measured", "`measure_disk = false`", "set it to true once"));
+            checks.push(check(
+                "disk",
+                Verdict::Warn,
+                "not measured",
+                "`measure_disk = false`",
+                "set it to true once",
+            ));
             return;
         }
     };
     let needed = spec.preflight.disk_free_min_bytes;
     let free = measure.free_bytes;
-    let verdict = if free >= needed { Verdict::Pass } else if free >= needed / 10 { Verdict::Warn } else { Verdict::Stop };
-    checks.push(check("disk-free", verdict, format!("{} free on {place} ({})", bytes_text(free), measure.filesystem),
+    let verdict = if free >= needed {
+        Verdict::Pass
+    } else if free >= needed / 10 {
+        Verdict::Warn
+    } else {
+        Verdict::Stop
+    };
+    checks.push(check(
+        "disk-free",
+        verdict,
+        format!("{} free on {place} ({})", bytes_text(free), measure.filesystem),
         &format!("{} are wanted; a full disk stops the control plane", bytes_text(needed)),
-        "free some, or lower `disk_free_min` in [preflight]"));
+        "free some, or lower `disk_free_min` in [preflight]",
+    ));
     if let Seen::Known(inodes) = &measure.free_inodes {
-        checks.push(check("disk-inodes", pass_or(*inodes >= 10_000, Verdict::Stop), format!("{inodes} free"),
-            "each table is a file", "remove small files, or make the file system anew with more inodes"));
+        checks.push(check(
+            "disk-inodes",
+            pass_or(*inodes >= 10_000, Verdict::Stop),
+            format!("{inodes} free"),
+            "each table is a file",
+            "remove small files, or make the file system anew with more inodes",
+        ));
     }
     let wanted = spec.preflight.iops_min;
     checks.push(match &measure.write_iops {
-        Seen::Known(iops) => check("disk-iops", pass_or(*iops >= wanted, Verdict::Warn), format!("{iops} synchronous writes/s"),
-            &format!("{wanted} are wanted (CloudStack manual)"), "use faster storage, or lower `iops_min` in [preflight]"),
-        Seen::Unknown(why) => check("disk-iops", Verdict::Warn, why.clone(), "could not be measured", "see the reason"),
-        Seen::Absent => check("disk-iops", Verdict::Warn, "not measured", "`measure_disk = false`", "set it to true once"),
+        Seen::Known(iops) => check(
+            "disk-iops",
+            pass_or(*iops >= wanted, Verdict::Warn),
+            format!("{iops} synchronous writes/s"),
+            &format!("{wanted} are wanted (CloudStack manual)"),
+            "use faster storage, or lower `iops_min` in [preflight]",
+        ),
+        Seen::Unknown(why) => {
+            check("disk-iops", Verdict::Warn, why.clone(), "could not be measured", "see the reason")
+        }
+        Seen::Absent => {
+            check("disk-iops", Verdict::Warn, "not measured", "`measure_disk = false`", "set it to true once")
+        }
     });
     if let (Seen::Known(median), Seen::Known(p99)) = (&measure.fsync_median_us, &measure.fsync_p99_us) {
         checks.push(check("disk-fsync", pass_or(*p99 <= 20_000, Verdict::Warn), format!("median {median} us, 99 % within {p99} us"),
@@ -169,18 +242,51 @@ fn disk(spec: &Spec, node: &Node, observation: &Observation, checks: &mut Vec<Ch
 
 fn network(spec: &Spec, node: &Node, observation: &Observation, checks: &mut Vec<Check>) {
     let local = observation.state.host.addresses.contains(&node.address);
-    checks.push(check("address", pass_or(local, Verdict::Warn), if local { format!("{} is on this host", node.address) } else { format!("{} is not on this host", node.address) },
-        "clients and other nodes reach the server there", "set `address` of this node, or run on the right host"));
+    checks.push(check(
+        "address",
+        pass_or(local, Verdict::Warn),
+        if local {
+            format!("{} is on this host", node.address)
+        } else {
+            format!("{} is not on this host", node.address)
+        },
+        "clients and other nodes reach the server there",
+        "set `address` of this node, or run on the right host",
+    ));
     if let Seen::Known(owner) = &observation.measured.port_taken_by {
-        checks.push(check("port", Verdict::Stop, format!("{owner} listens on {}", node.port), "the server needs it", "stop it, or set another `port` for this node"));
+        checks.push(check(
+            "port",
+            Verdict::Stop,
+            format!("{owner} listens on {}", node.port),
+            "the server needs it",
+            "stop it, or set another `port` for this node",
+        ));
     }
     let limit = spec.preflight.round_trip_max_us;
     for (peer, seen) in &observation.measured.round_trips_us {
         let reason = format!("under {limit} us is wanted: an API call makes hundreds of round trips");
         checks.push(match seen {
-            Seen::Known(us) => check("round-trip", pass_or(*us <= u64::from(limit), Verdict::Warn), format!("{peer}: {us} us"), &reason, "put the database nearer to the management servers"),
-            Seen::Unknown(why) => check("round-trip", Verdict::Warn, format!("{peer}: {why}"), &reason, "check the address and the route"),
-            Seen::Absent => check("round-trip", Verdict::Warn, format!("{peer}: no answer"), &reason, "check the address and the route"),
+            Seen::Known(us) => check(
+                "round-trip",
+                pass_or(*us <= u64::from(limit), Verdict::Warn),
+                format!("{peer}: {us} us"),
+                &reason,
+                "put the database nearer to the management servers",
+            ),
+            Seen::Unknown(why) => check(
+                "round-trip",
+                Verdict::Warn,
+                format!("{peer}: {why}"),
+                &reason,
+                "check the address and the route",
+            ),
+            Seen::Absent => check(
+                "round-trip",
+                Verdict::Warn,
+                format!("{peer}: no answer"),
+                &reason,
+                "check the address and the route",
+            ),
         });
     }
 }
@@ -194,8 +300,13 @@ fn confinement(spec: &Spec, observation: &Observation, checks: &mut Vec<Check>) 
     }
     if let Seen::Known(mode) = &host.apparmor {
         let in_the_way = mode == "enforce" && spec.tls.is_some();
-        checks.push(check("apparmor", pass_or(!in_the_way, Verdict::Warn), format!("the server's profile is in mode {mode}"),
-            "the server may read only the paths its profile names", "add `/etc/mainstay/tls/* r,` to /etc/apparmor.d/local/usr.sbin.mysqld and reload the profile"));
+        checks.push(check(
+            "apparmor",
+            pass_or(!in_the_way, Verdict::Warn),
+            format!("the server's profile is in mode {mode}"),
+            "the server may read only the paths its profile names",
+            "add `/etc/mainstay/tls/* r,` to /etc/apparmor.d/local/usr.sbin.mysqld and reload the profile",
+        ));
     }
 }
 

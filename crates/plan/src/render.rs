@@ -16,7 +16,9 @@ impl fmt::Display for Plan {
         writeln!(f, "Plan for node {} of cluster {} ({server})", self.node, self.cluster)?;
         checks(self, f)?;
         if self.steps.is_empty() {
-            if self.stops().next().is_none() && self.findings.iter().all(|finding| finding.severity == Severity::Note) {
+            if self.stops().next().is_none()
+                && self.findings.iter().all(|finding| finding.severity == Severity::Note)
+            {
                 writeln!(f, "\nNothing to do: the node is as the spec says.")?;
             }
         } else {
@@ -36,8 +38,16 @@ impl fmt::Display for Plan {
             let restarts = self.steps.iter().filter(|step| step.restarts).count();
             let loses = self.steps.iter().filter(|step| step.risk == Risk::DataLoss).count();
             write!(f, "\n{}", count(self.steps.len(), "step"))?;
-            write!(f, ", {}", if restarts == 0 { "no restart".to_owned() } else { count(restarts, "restart") })?;
-            writeln!(f, ", {}.", if loses == 0 { "no data removed".to_owned() } else { format!("{loses} that remove data") })?;
+            write!(
+                f,
+                ", {}",
+                if restarts == 0 { "no restart".to_owned() } else { count(restarts, "restart") }
+            )?;
+            writeln!(
+                f,
+                ", {}.",
+                if loses == 0 { "no data removed".to_owned() } else { format!("{loses} that remove data") }
+            )?;
         }
         Ok(())
     }

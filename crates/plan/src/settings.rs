@@ -103,86 +103,277 @@ const GROUPS: &[(&str, &str)] = &[
 ];
 
 const ROWS: &[Row] = &[
-    row!("identity", "server_id", |i| Some(i.node.server_id.to_string()),
-        |_| fixed("a number of its own in the cluster; replication stops on a duplicate"), MANUAL),
+    row!(
+        "identity",
+        "server_id",
+        |i| Some(i.node.server_id.to_string()),
+        |_| fixed("a number of its own in the cluster; replication stops on a duplicate"),
+        MANUAL
+    ),
     row!("identity", "port", |i| Some(i.node.port.to_string()), |_| fixed("the port the spec names"), "spec"),
-    row!("identity", "bind_address", |i| Some(bind_address(i)),
-        |_| fixed("listens on loopback and the node's own address only"), HARDENING),
-    row!("memory", "max_connections", |i| Some(i.sizing.max_connections.to_string()),
-        |i| format!("{}, plus 20 % and 20 in reserve", i.demand.sentence), CLOUDSTACK_INSTALL),
-    row!("memory", "innodb_buffer_pool_size", |i| Some(i.sizing.pool_bytes.to_string()),
-        |i| format!("{} of {}: with every connection's {} it stays within the budget",
-            bytes_text(i.sizing.pool_bytes), bytes_text(i.sizing.memory_bytes),
-            bytes_text(i.sizing.per_connection_bytes)), CLOUDSTACK_TUNING),
-    row!("memory", "innodb_buffer_pool_instances", |i| Some(i.sizing.pool_instances.to_string()),
-        |_| fixed("one a GiB up to 8; the pool's size is a multiple of 128 MiB times this"), MANUAL),
-    row!("memory", "innodb_redo_log_capacity", |i| Some(i.sizing.redo_bytes.to_string()),
-        |i| format!("{}: a quarter of the buffer pool, so that checkpoints do not stall writes", bytes_text(i.sizing.redo_bytes)), MANUAL),
-    row!("memory", "innodb_log_file_size", |i| Some(redo_file(i).to_string()),
-        |i| format!("{} of redo log: a quarter of the buffer pool, so that checkpoints do not stall writes", bytes_text(i.sizing.redo_bytes)), MANUAL),
+    row!(
+        "identity",
+        "bind_address",
+        |i| Some(bind_address(i)),
+        |_| fixed("listens on loopback and the node's own address only"),
+        HARDENING
+    ),
+    row!(
+        "memory",
+        "max_connections",
+        |i| Some(i.sizing.max_connections.to_string()),
+        |i| format!("{}, plus 20 % and 20 in reserve", i.demand.sentence),
+        CLOUDSTACK_INSTALL
+    ),
+    row!(
+        "memory",
+        "innodb_buffer_pool_size",
+        |i| Some(i.sizing.pool_bytes.to_string()),
+        |i| format!(
+            "{} of {}: with every connection's {} it stays within the budget",
+            bytes_text(i.sizing.pool_bytes),
+            bytes_text(i.sizing.memory_bytes),
+            bytes_text(i.sizing.per_connection_bytes)
+        ),
+        CLOUDSTACK_TUNING
+    ),
+    row!(
+        "memory",
+        "innodb_buffer_pool_instances",
+        |i| Some(i.sizing.pool_instances.to_string()),
+        |_| fixed("one a GiB up to 8; the pool's size is a multiple of 128 MiB times this"),
+        MANUAL
+    ),
+    row!(
+        "memory",
+        "innodb_redo_log_capacity",
+        |i| Some(i.sizing.redo_bytes.to_string()),
+        |i| format!(
+            "{}: a quarter of the buffer pool, so that checkpoints do not stall writes",
+            bytes_text(i.sizing.redo_bytes)
+        ),
+        MANUAL
+    ),
+    row!(
+        "memory",
+        "innodb_log_file_size",
+        |i| Some(redo_file(i).to_string()),
+        |i| format!(
+            "{} of redo log: a quarter of the buffer pool, so that checkpoints do not stall writes",
+            bytes_text(i.sizing.redo_bytes)
+        ),
+        MANUAL
+    ),
     row!("memory", "sort_buffer_size", |i| Some(i.sizing.sort_bytes.to_string()), per_connection, MANUAL),
     row!("memory", "join_buffer_size", |i| Some(i.sizing.sort_bytes.to_string()), per_connection, MANUAL),
     row!("memory", "read_rnd_buffer_size", |i| Some(i.sizing.sort_bytes.to_string()), per_connection, MANUAL),
     row!("memory", "read_buffer_size", |_| Some(fixed("131072")), per_connection, MANUAL),
     row!("memory", "tmp_table_size", |i| Some(i.sizing.tmp_table_bytes.to_string()), per_connection, MANUAL),
-    row!("memory", "max_heap_table_size", |i| Some(i.sizing.tmp_table_bytes.to_string()),
-        |_| fixed("the smaller of this and tmp_table_size holds"), MANUAL),
-    row!("memory", "table_definition_cache", |_| Some(fixed("2000")),
-        |_| fixed("holds the 400 to 1,500 tables of a control plane; 400 is MariaDB's default"), MANUAL),
-    row!("durability", "innodb_flush_log_at_trx_commit", |_| Some(fixed("1")),
-        |_| fixed("redo log is on disk before a commit is acknowledged"), MANUAL),
-    row!("durability", "sync_binlog", |_| Some(fixed("1")),
-        |_| fixed("binlog is on disk before a commit is acknowledged; a replica never has more than a crashed primary"), MANUAL),
-    row!("binlog", "log_bin", |_| Some(fixed("ON")),
-        |_| fixed("replication and rewinding to a moment stand on it"), CLOUDSTACK_INSTALL),
-    row!("binlog", "binlog_format", |_| Some(fixed("ROW")),
-        |_| fixed("READ COMMITTED and INSERT ... SELECT are not safe in any other format"), CLOUDSTACK_INSTALL),
-    row!("binlog", "binlog_row_image", |_| Some(fixed("FULL")),
-        |_| fixed("a mistake can be undone only with the whole row before it"), MANUAL),
-    row!("binlog", "binlog_row_metadata", |_| Some(fixed("FULL")),
-        |_| fixed("column names and keys are in the log, so it can be read without the schema of its time"), MANUAL),
-    row!("binlog", "binlog_expire_logs_seconds", |_| Some(fixed("604800")),
-        |_| fixed("seven days, so that a replica or a rewind can reach back over a weekend"), "Mainstay"),
-    row!("binlog", "gtid_mode", |_| Some(fixed("ON")),
-        |_| fixed("failover and rewinding name transactions, not file positions"), MANUAL),
-    row!("binlog", "enforce_gtid_consistency", |_| Some(fixed("ON")), |_| fixed("needed by gtid_mode"), MANUAL),
-    row!("binlog", "gtid_strict_mode", |_| Some(fixed("ON")),
-        |_| fixed("refuses a diverging transaction on a replica where it happens"), MANUAL),
-    row!("binlog", "log_slave_updates", |_| Some(fixed("ON")),
-        |_| fixed("a replica can become the primary of the others"), MANUAL),
-    row!("cloud", "sql_mode", |i| (i.spec.cluster.cloud != Cloud::None).then(|| fixed(SQL_MODE)),
-        |_| fixed("strict, without ONLY_FULL_GROUP_BY: CloudStack's queue query and disk offering view fail with it (error 1055)"), CLOUDSTACK_CODE),
-    row!("cloud", "innodb_rollback_on_timeout", |i| (i.spec.cluster.cloud != Cloud::None).then(|| fixed("ON")),
-        |_| fixed("a lock timeout rolls back the whole transaction, not half of it"), CLOUDSTACK_INSTALL),
-    row!("cloud", "innodb_lock_wait_timeout", |i| cloud(i, Cloud::Cloudstack, "600"),
-        |_| fixed("deployments hold row locks for minutes"), CLOUDSTACK_INSTALL),
-    row!("cloud", "max_allowed_packet", |_| Some((64_u64 << 20).to_string()),
-        |_| fixed("user data and templates are rows of up to 16 MB; MariaDB's default is 16 MiB"), MANUAL),
-    row!("cloud", "max_prepared_stmt_count", |i| Some(i.sizing.prepared_statements.to_string()),
-        |_| fixed("Connector/J caches up to 517 prepared statements a connection; at the limit every statement fails (error 1461)"), CLOUDSTACK_CODE),
-    row!("cloud", "wait_timeout", |_| Some(fixed("28800")), idle, "CloudStack DbUtil.getGlobalLock; oslo.db connection_recycle_time = 3600"),
+    row!(
+        "memory",
+        "max_heap_table_size",
+        |i| Some(i.sizing.tmp_table_bytes.to_string()),
+        |_| fixed("the smaller of this and tmp_table_size holds"),
+        MANUAL
+    ),
+    row!(
+        "memory",
+        "table_definition_cache",
+        |_| Some(fixed("2000")),
+        |_| fixed("holds the 400 to 1,500 tables of a control plane; 400 is MariaDB's default"),
+        MANUAL
+    ),
+    row!(
+        "durability",
+        "innodb_flush_log_at_trx_commit",
+        |_| Some(fixed("1")),
+        |_| fixed("redo log is on disk before a commit is acknowledged"),
+        MANUAL
+    ),
+    row!(
+        "durability",
+        "sync_binlog",
+        |_| Some(fixed("1")),
+        |_| fixed(
+            "binlog is on disk before a commit is acknowledged; a replica never has more than a crashed primary"
+        ),
+        MANUAL
+    ),
+    row!(
+        "binlog",
+        "log_bin",
+        |_| Some(fixed("ON")),
+        |_| fixed("replication and rewinding to a moment stand on it"),
+        CLOUDSTACK_INSTALL
+    ),
+    row!(
+        "binlog",
+        "binlog_format",
+        |_| Some(fixed("ROW")),
+        |_| fixed("READ COMMITTED and INSERT ... SELECT are not safe in any other format"),
+        CLOUDSTACK_INSTALL
+    ),
+    row!(
+        "binlog",
+        "binlog_row_image",
+        |_| Some(fixed("FULL")),
+        |_| fixed("a mistake can be undone only with the whole row before it"),
+        MANUAL
+    ),
+    row!(
+        "binlog",
+        "binlog_row_metadata",
+        |_| Some(fixed("FULL")),
+        |_| fixed("column names and keys are in the log, so it can be read without the schema of its time"),
+        MANUAL
+    ),
+    row!(
+        "binlog",
+        "binlog_expire_logs_seconds",
+        |_| Some(fixed("604800")),
+        |_| fixed("seven days, so that a replica or a rewind can reach back over a weekend"),
+        "Mainstay"
+    ),
+    row!(
+        "binlog",
+        "gtid_mode",
+        |_| Some(fixed("ON")),
+        |_| fixed("failover and rewinding name transactions, not file positions"),
+        MANUAL
+    ),
+    row!(
+        "binlog",
+        "enforce_gtid_consistency",
+        |_| Some(fixed("ON")),
+        |_| fixed("needed by gtid_mode"),
+        MANUAL
+    ),
+    row!(
+        "binlog",
+        "gtid_strict_mode",
+        |_| Some(fixed("ON")),
+        |_| fixed("refuses a diverging transaction on a replica where it happens"),
+        MANUAL
+    ),
+    row!(
+        "binlog",
+        "log_slave_updates",
+        |_| Some(fixed("ON")),
+        |_| fixed("a replica can become the primary of the others"),
+        MANUAL
+    ),
+    row!(
+        "cloud",
+        "sql_mode",
+        |i| (i.spec.cluster.cloud != Cloud::None).then(|| fixed(SQL_MODE)),
+        |_| fixed(
+            "strict, without ONLY_FULL_GROUP_BY: CloudStack's queue query and disk offering view fail with it (error 1055)"
+        ),
+        CLOUDSTACK_CODE
+    ),
+    row!(
+        "cloud",
+        "innodb_rollback_on_timeout",
+        |i| (i.spec.cluster.cloud != Cloud::None).then(|| fixed("ON")),
+        |_| fixed("a lock timeout rolls back the whole transaction, not half of it"),
+        CLOUDSTACK_INSTALL
+    ),
+    row!(
+        "cloud",
+        "innodb_lock_wait_timeout",
+        |i| cloud(i, Cloud::Cloudstack, "600"),
+        |_| fixed("deployments hold row locks for minutes"),
+        CLOUDSTACK_INSTALL
+    ),
+    row!(
+        "cloud",
+        "max_allowed_packet",
+        |_| Some((64_u64 << 20).to_string()),
+        |_| fixed("user data and templates are rows of up to 16 MB; MariaDB's default is 16 MiB"),
+        MANUAL
+    ),
+    row!(
+        "cloud",
+        "max_prepared_stmt_count",
+        |i| Some(i.sizing.prepared_statements.to_string()),
+        |_| fixed(
+            "Connector/J caches up to 517 prepared statements a connection; at the limit every statement fails (error 1461)"
+        ),
+        CLOUDSTACK_CODE
+    ),
+    row!(
+        "cloud",
+        "wait_timeout",
+        |_| Some(fixed("28800")),
+        idle,
+        "CloudStack DbUtil.getGlobalLock; oslo.db connection_recycle_time = 3600"
+    ),
     row!("cloud", "interactive_timeout", |_| Some(fixed("28800")), idle, "CloudStack DbUtil.getGlobalLock"),
-    row!("cloud", "sql_require_primary_key", |i| cloud(i, Cloud::Cloudstack, "OFF"), primary_key, "apache/cloudstack#6763"),
-    row!("cloud", "innodb_force_primary_key", |i| cloud(i, Cloud::Cloudstack, "OFF"), primary_key, "apache/cloudstack#6763"),
-    row!("cloud", "character_set_server", |_| Some(fixed("utf8mb4")),
-        |_| fixed("what new databases get; all of Unicode"), MANUAL),
-    row!("cloud", "collation_server", |_| Some(fixed("utf8mb4_general_ci")),
-        |_| fixed("known to MariaDB and MySQL alike, so that a dump of one loads into the other"), MANUAL),
-    row!("cloud", "innodb_autoinc_lock_mode", |i| (i.spec.cluster.topology == Topology::Galera).then(|| fixed("2")),
-        |_| fixed("Galera applies in parallel and requires it"), "Galera: system variables"),
+    row!(
+        "cloud",
+        "sql_require_primary_key",
+        |i| cloud(i, Cloud::Cloudstack, "OFF"),
+        primary_key,
+        "apache/cloudstack#6763"
+    ),
+    row!(
+        "cloud",
+        "innodb_force_primary_key",
+        |i| cloud(i, Cloud::Cloudstack, "OFF"),
+        primary_key,
+        "apache/cloudstack#6763"
+    ),
+    row!(
+        "cloud",
+        "character_set_server",
+        |_| Some(fixed("utf8mb4")),
+        |_| fixed("what new databases get; all of Unicode"),
+        MANUAL
+    ),
+    row!(
+        "cloud",
+        "collation_server",
+        |_| Some(fixed("utf8mb4_general_ci")),
+        |_| fixed("known to MariaDB and MySQL alike, so that a dump of one loads into the other"),
+        MANUAL
+    ),
+    row!(
+        "cloud",
+        "innodb_autoinc_lock_mode",
+        |i| (i.spec.cluster.topology == Topology::Galera).then(|| fixed("2")),
+        |_| fixed("Galera applies in parallel and requires it"),
+        "Galera: system variables"
+    ),
     row!("tls", "ssl_ca", |i| tls_path(i, "ca.pem"), |_| fixed("the cluster's own CA"), "spec"),
     row!("tls", "ssl_cert", |i| tls_path(i, "server-cert.pem"), |_| fixed("this node's certificate"), "spec"),
     row!("tls", "ssl_key", |i| tls_path(i, "server-key.pem"), |_| fixed("its key"), "spec"),
-    row!("tls", "tls_version", |i| i.spec.tls.as_ref().map(|_| fixed("TLSv1.2,TLSv1.3")),
-        |_| fixed("older protocols are broken"), "RFC 8996"),
-    row!("tls", "require_secure_transport", |i| i.spec.tls.as_ref().map(|tls| fixed(if tls.require { "ON" } else { "OFF" })),
+    row!(
+        "tls",
+        "tls_version",
+        |i| i.spec.tls.as_ref().map(|_| fixed("TLSv1.2,TLSv1.3")),
+        |_| fixed("older protocols are broken"),
+        "RFC 8996"
+    ),
+    row!(
+        "tls",
+        "require_secure_transport",
+        |i| i.spec.tls.as_ref().map(|tls| fixed(if tls.require { "ON" } else { "OFF" })),
         |i| if i.spec.tls.as_ref().is_some_and(|tls| tls.require) {
             fixed("no client talks in the clear")
         } else {
-            fixed("clients may still talk in the clear: set `require = true` in [tls] once all of them use TLS")
-        }, "spec"),
-    row!("hardening", "local_infile", |_| Some(fixed("OFF")),
-        |_| fixed("a server that can ask a client for its files needs no such door"), HARDENING),
+            fixed(
+                "clients may still talk in the clear: set `require = true` in [tls] once all of them use TLS",
+            )
+        },
+        "spec"
+    ),
+    row!(
+        "hardening",
+        "local_infile",
+        |_| Some(fixed("OFF")),
+        |_| fixed("a server that can ask a client for its files needs no such door"),
+        HARDENING
+    ),
 ];
 
 fn per_connection(inputs: &Inputs<'_>) -> String {
@@ -220,7 +411,11 @@ fn bind_address(inputs: &Inputs<'_>) -> String {
 
 fn redo_file(inputs: &Inputs<'_>) -> u64 {
     // MySQL before 8.0.30 has two files of this size; MariaDB has one.
-    if inputs.flavor.can(Capability::SuperReadOnly) { inputs.sizing.redo_bytes / 2 } else { inputs.sizing.redo_bytes }
+    if inputs.flavor.can(Capability::SuperReadOnly) {
+        inputs.sizing.redo_bytes / 2
+    } else {
+        inputs.sizing.redo_bytes
+    }
 }
 
 /// Every managed variable as it should be on this server, in the option file's order, with its group's title.

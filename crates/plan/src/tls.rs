@@ -35,9 +35,10 @@ pub(crate) fn tls_steps(spec: &Spec, node: &Node, observation: &Observation) -> 
     };
     let hostname = &observation.state.host.hostname;
     let names = server_names(node, hostname);
-    for (kind, seen, names) in
-        [(CertificateKind::Server, &files.server, names), (CertificateKind::Client, &files.client, Vec::new())]
-    {
+    for (kind, seen, names) in [
+        (CertificateKind::Server, &files.server, names),
+        (CertificateKind::Client, &files.client, Vec::new()),
+    ] {
         let Some(why) = why_issue(seen, ca_is_new, tls, &names, now) else { continue };
         if !ca_is_new && files.ca_key.known().is_none() {
             out.findings.push(no_ca_key(kind, &why));
@@ -80,7 +81,10 @@ fn certificate_authority(spec: &Spec, node: &Node, tls: &Tls, files: &TlsFiles, 
             return Ca::Missing(Finding {
                 id: "tls/ca".to_owned(),
                 severity: Severity::Blocks,
-                sentence: format!("{} is not here, and node {first} holds the CA", tls.dir.join("ca.pem").display()),
+                sentence: format!(
+                    "{} is not here, and node {first} holds the CA",
+                    tls.dir.join("ca.pem").display()
+                ),
                 fix: format!("run `mainstay apply --all` on node {first}"),
             });
         }
@@ -148,7 +152,9 @@ fn no_ca_key(kind: CertificateKind, why: &str) -> Finding {
     Finding {
         id: format!("tls/{which}"),
         severity: Severity::Blocks,
-        sentence: format!("the {which} certificate must be made ({why}), and the CA's key is not on this node"),
+        sentence: format!(
+            "the {which} certificate must be made ({why}), and the CA's key is not on this node"
+        ),
         fix: "run `mainstay apply --all` on the first node of the spec".to_owned(),
     }
 }
@@ -176,7 +182,11 @@ fn issue(
         changes: vec![Change {
             what: format!("{which}-cert.pem"),
             found: seen.known().map(|certificate| certificate.names.join(", ")),
-            wanted: Some(if names.is_empty() { format!("valid for {} days", tls.days) } else { names.join(", ") }),
+            wanted: Some(if names.is_empty() {
+                format!("valid for {} days", tls.days)
+            } else {
+                names.join(", ")
+            }),
             why: String::new(),
         }],
         action: Action::IssueCertificate {
@@ -194,12 +204,16 @@ fn issue(
 }
 
 /// A step that has the running server read its certificate again, when the one it has loaded is not the file's.
-pub(crate) fn reload(observation: &Observation, server: &ServerFacts, certificate_changes: bool) -> Option<Step> {
+pub(crate) fn reload(
+    observation: &Observation,
+    server: &ServerFacts,
+    certificate_changes: bool,
+) -> Option<Step> {
     let files = observation.state.tls.as_ref()?;
     let loaded = server.tls.not_after.known().and_then(|text| openssl_time(text));
     let on_disk = files.server.known().map(|certificate| certificate.not_after_epoch_seconds);
     let stale = matches!((loaded, on_disk), (Some(loaded), Some(on_disk)) if loaded != on_disk);
-    (certificate_changes || stale).then(|| Step {
+    (certificate_changes || files.unread || stale).then(|| Step {
         id: "tls/reload".to_owned(),
         title: "have the server read its certificates again".to_owned(),
         reason: "the certificate on disk is newer than the one in use".to_owned(),

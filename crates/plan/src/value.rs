@@ -125,7 +125,9 @@ mod tests {
 
     #[test]
     fn bytes_read_like_a_person_writes_them() {
-        for (bytes, text) in [(512, "512 bytes"), (1 << 20, "1 MiB"), (3 << 29, "1.5 GiB"), (1 << 40, "1 TiB")] {
+        for (bytes, text) in
+            [(512, "512 bytes"), (1 << 20, "1 MiB"), (3 << 29, "1.5 GiB"), (1 << 40, "1 TiB")]
+        {
             assert_eq!(bytes_text(bytes), text);
         }
     }

@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use flavor::TlsReload;
 use host::files::{self, Ownership};
 use host::firewall::Nftables;
 use host::packages::Packages;
 use host::{pki, secrets};
-use flavor::TlsReload;
 use plan::{Action, CertificateKind};
 use secrecy::{ExposeSecret, SecretString};
 use server::{Connection, Limits, Sql};
@@ -20,6 +20,7 @@ use sqltext::{quote_account, quote_ident, quote_string};
 use crate::cloudstack_files;
 use crate::error::SetupError;
 use crate::login::admin_target;
+use crate::observe::CERTIFICATE_UNREAD;
 use crate::schema;
 use crate::service::Driver;
 
@@ -69,7 +70,9 @@ impl<'a> Act<'a> {
             | Action::WriteKeyFile { .. }
             | Action::WriteProperties { .. }
             | Action::ApplyFirewall { .. } => self.on_host(action).await,
-            Action::EnableService | Action::StartService | Action::RestartService => self.on_service(action).await,
+            Action::EnableService | Action::StartService | Action::RestartService => {
+                self.on_service(action).await
+            }
             Action::CreateAccount { .. }
             | Action::SetPassword { .. }
             | Action::AlterAccount { .. }
@@ -94,21 +97,27 @@ impl<'a> Act<'a> {
             Action::CreateSecret { path } => create_secret(path)?,
             Action::CreateCa { dir, common_name, days } => {
                 let pair = pki::create_ca(common_name, *days, jiff::Timestamp::now())?;
-                files::ensure_dir(dir, &Ownership { mode: 0o755, owner: None, group: None })?;
+                files::ensure_dir(dir, &Ownership::mode(0o755))?;
                 // The key first: a CA certificate without its key would be taken for another node's.
                 secret_file(&dir.join("ca-key.pem"), &pair.key_pem, None)?;
                 public_file(&dir.join("ca.pem"), pair.cert_pem.as_bytes())?;
             }
             Action::IssueCertificate { dir, kind, common_name, names, days, owner } => {
+                if *kind == CertificateKind::Server {
+                    let mark = self.spec.paths.state.join(CERTIFICATE_UNREAD);
+                    files::write_atomic(&mark, b"", &Ownership::mode(0o644))?;
+                }
                 issue(dir, *kind, common_name, names, *days, owner)?;
             }
             Action::WriteConfig { path, content } => {
                 if let Some(folder) = path.parent() {
-                    files::ensure_dir(folder, &Ownership { mode: 0o755, owner: None, group: None })?;
+                    files::ensure_dir(folder, &Ownership::mode(0o755))?;
                 }
                 public_file(path, content.as_bytes())?;
             }
-            Action::WriteKeyFile { path, key_from, group } => cloudstack_files::write_key(path, key_from, group)?,
+            Action::WriteKeyFile { path, key_from, group } => {
+                cloudstack_files::write_key(path, key_from, group)?
+            }
             Action::WriteProperties { path, keys } => {
                 cloudstack_files::write_properties(self.spec, self.node, path, keys)?;
             }
@@ -128,7 +137,17 @@ impl<'a> Act<'a> {
             Action::RestartService => driver.restart().await?,
             _ => unreachable_action(action)?,
         }
+        if !matches!(action, Action::EnableService) {
+            self.certificate_was_read()?;
+        }
         Ok(())
+    }
+
+    fn certificate_was_read(&self) -> Result<(), SetupError> {
+        match files::remove(&self.spec.paths.state.join(CERTIFICATE_UNREAD)) {
+            Err(error) if !error.is_missing() => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     async fn on_account(&mut self, action: &Action) -> Result<(), SetupError> {
@@ -158,13 +177,16 @@ impl<'a> Act<'a> {
             Action::SocketLogin { user, host } => {
                 let account = account(user, host)?;
                 let connection = self.connection().await?;
-                let active = Sql::plain("SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'auth_socket'");
+                let active =
+                    Sql::plain("SELECT 1 FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'auth_socket'");
                 let active = !connection.query(&active).await?.is_empty();
                 for statement in connection.flavor().socket_login(&account, active) {
                     connection.execute(&Sql::plain(statement)).await?;
                 }
             }
-            Action::DropAccount { user, host } => self.run(format!("DROP USER {}", account(user, host)?)).await?,
+            Action::DropAccount { user, host } => {
+                self.run(format!("DROP USER {}", account(user, host)?)).await?
+            }
             Action::Grant { user, host, privileges, database } => {
                 let on = match database {
                     None => "*.*".to_owned(),
@@ -189,14 +211,24 @@ impl<'a> Act<'a> {
                     TlsReload::Statement(statement) => self.run(statement.to_owned()).await?,
                     TlsReload::Restart => Driver::resolve(self.spec, self.node).restart().await?,
                 }
+                self.certificate_was_read()?;
             }
-            Action::SetGlobal { variable, value } => self.run(format!("SET GLOBAL {variable} = {value}")).await?,
-            Action::ResetPersist { variable } => self.run(format!("RESET PERSIST {}", ident(variable)?)).await?,
+            Action::SetGlobal { variable, value } => {
+                self.run(format!("SET GLOBAL {variable} = {value}")).await?
+            }
+            Action::ResetPersist { variable } => {
+                self.run(format!("RESET PERSIST {}", ident(variable)?)).await?
+            }
             Action::CreateDatabase { name, charset, collation } => {
                 let name = ident(name)?;
-                self.run(format!("CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET {charset} COLLATE {collation}")).await?;
+                self.run(format!(
+                    "CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET {charset} COLLATE {collation}"
+                ))
+                .await?;
             }
-            Action::DropDatabase { name } => self.run(format!("DROP DATABASE IF EXISTS {}", ident(name)?)).await?,
+            Action::DropDatabase { name } => {
+                self.run(format!("DROP DATABASE IF EXISTS {}", ident(name)?)).await?
+            }
             Action::LoadSchema { dir, files, user: _ } => {
                 let connection = self.connection().await?;
                 schema::load(connection, dir, files).await?;
@@ -224,19 +256,20 @@ fn ident(name: &str) -> Result<String, SetupError> {
 
 fn password_literal(file: &Path) -> Result<String, SetupError> {
     let password = secrets::read(file)?;
-    quote_string(password.expose_secret()).map_err(|_| SetupError::Unquotable(format!("the secret in {}", file.display())))
+    quote_string(password.expose_secret())
+        .map_err(|_| SetupError::Unquotable(format!("the secret in {}", file.display())))
 }
 
 fn create_secret(path: &Path) -> Result<(), SetupError> {
     if let Some(folder) = path.parent() {
-        files::ensure_dir(folder, &Ownership { mode: 0o700, owner: None, group: None })?;
+        files::ensure_dir(folder, &Ownership::mode(0o700))?;
     }
     secrets::write_new(path, &secrets::generate()?)?;
     Ok(())
 }
 
 fn public_file(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
-    Ok(files::write_atomic(path, bytes, &Ownership { mode: 0o644, owner: None, group: None })?)
+    Ok(files::write_atomic(path, bytes, &Ownership::mode(0o644))?)
 }
 
 fn secret_file(path: &Path, secret: &SecretString, owner: Option<String>) -> Result<(), SetupError> {

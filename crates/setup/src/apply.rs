@@ -74,15 +74,24 @@ pub async fn apply(
 async fn refuse_unfit(spec: &Spec, node: &Node, plan: &Plan) -> Result<(), SetupError> {
     if plan.cluster != spec.cluster.name || plan.node != node.name {
         return Err(SetupError::refused(
-            format!("the plan is for node {} of {}, not for {} of {}", plan.node, plan.cluster, node.name, spec.cluster.name),
+            format!(
+                "the plan is for node {} of {}, not for {} of {}",
+                plan.node, plan.cluster, node.name, spec.cluster.name
+            ),
             "run `mainstay plan` for this node",
         ));
     }
     if let Some(violation) = plan::lint(plan).into_iter().next() {
-        return Err(SetupError::refused(format!("the plan is unsound: {violation}"), "please report this plan"));
+        return Err(SetupError::refused(
+            format!("the plan is unsound: {violation}"),
+            "please report this plan",
+        ));
     }
     if let Some(stop) = plan.stops().next() {
-        return Err(SetupError::refused(format!("preflight check {} stops: {}", stop.id, stop.found), stop.fix.clone()));
+        return Err(SetupError::refused(
+            format!("preflight check {} stops: {}", stop.id, stop.found),
+            stop.fix.clone(),
+        ));
     }
     if let Some(block) = plan.findings.iter().find(|finding| finding.severity == plan::Severity::Blocks) {
         return Err(SetupError::refused(block.sentence.clone(), block.fix.clone()));

@@ -39,7 +39,7 @@ impl AuditLog {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(state: &Path, plan: &Plan) -> Result<Self, SetupError> {
-        files::ensure_dir(state, &Ownership { mode: 0o750, owner: None, group: None })?;
+        files::ensure_dir(state, &Ownership::mode(0o750))?;
         let started = jiff::Timestamp::now().as_second();
         let short = plan.observation.get(..12).unwrap_or(&plan.observation);
         Ok(Self { path: state.join("audit.jsonl"), run: format!("{started}-{short}") })
@@ -72,7 +72,13 @@ impl AuditLog {
         self.append(&plan.node, "step-failed", Some(step), Some(error.to_string()))
     }
 
-    fn append(&self, node: &str, event: &str, step: Option<&Step>, detail: Option<String>) -> Result<(), SetupError> {
+    fn append(
+        &self,
+        node: &str,
+        event: &str,
+        step: Option<&Step>,
+        detail: Option<String>,
+    ) -> Result<(), SetupError> {
         let event = Event {
             at: jiff::Timestamp::now(),
             run: &self.run,

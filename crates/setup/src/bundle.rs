@@ -85,7 +85,8 @@ impl Bundle {
     pub fn unpack(&self, service_user: &str) -> Result<Vec<PathBuf>, SetupError> {
         let mut written = Vec::new();
         for file in &self.files {
-            let same = files::read_text(&file.path, BUNDLE_BYTES_MAX).is_ok_and(|present| present == file.content);
+            let same =
+                files::read_text(&file.path, BUNDLE_BYTES_MAX).is_ok_and(|present| present == file.content);
             if same {
                 continue;
             }
@@ -100,7 +101,11 @@ impl Bundle {
                 Ok(Some(user)) if file.for_server && users::is_root() => Some(user.name),
                 _ => None,
             };
-            files::write_atomic(&file.path, file.content.as_bytes(), &Ownership { mode: file.mode, owner, group: None })?;
+            files::write_atomic(
+                &file.path,
+                file.content.as_bytes(),
+                &Ownership { mode: file.mode, owner, group: None },
+            )?;
             written.push(file.path.clone());
         }
         Ok(written)
@@ -110,7 +115,8 @@ impl Bundle {
 /// Secrets every node shares: all accounts' passwords, since accounts replicate, and CloudStack's keys.
 fn shared_secrets(spec: &Spec) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(&spec.paths.secrets) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
     paths.sort();
     paths
 }

@@ -165,7 +165,11 @@ fn changes(cloudstack: &CloudStack, node: &Node, current: &Properties) -> Seen<V
     Seen::Known(
         differences
             .into_iter()
-            .map(|difference| PropertyChange { key: difference.key, found: difference.found, wanted: difference.wanted })
+            .map(|difference| PropertyChange {
+                key: difference.key,
+                found: difference.found,
+                wanted: difference.wanted,
+            })
             .collect(),
     )
 }
@@ -194,11 +198,19 @@ fn target(cloudstack: &CloudStack, properties: &spec::Properties, node: &Node) -
 }
 
 /// Sets the named keys of `db.properties`, keeping everything else, its mode and its owner.
-pub(crate) fn write_properties(spec: &Spec, node: &Node, path: &Path, only: &[String]) -> Result<(), SetupError> {
+pub(crate) fn write_properties(
+    spec: &Spec,
+    node: &Node,
+    path: &Path,
+    only: &[String],
+) -> Result<(), SetupError> {
     let Some((cloudstack, properties)) =
         spec.cloudstack.as_ref().and_then(|cloudstack| Some((cloudstack, cloudstack.properties.as_ref()?)))
     else {
-        return Err(SetupError::refused("the spec has no [cloudstack.properties]", "run `mainstay plan` again"));
+        return Err(SetupError::refused(
+            "the spec has no [cloudstack.properties]",
+            "run `mainstay plan` again",
+        ));
     };
     let keys = read_keys(cloudstack, properties)?;
     let mut current = Properties::parse(&files::read_text(path, PROPERTIES_BYTES_MAX)?);
@@ -212,12 +224,17 @@ pub(crate) fn write_properties(spec: &Spec, node: &Node, path: &Path, only: &[St
     };
     let target = target(cloudstack, properties, node);
     let written = wanted::apply(&mut current, &target, &borrowed(&keys), only, &mut nonce);
-    written.map_err(|error: CryptError| SetupError::Crypt { what: "db.properties".to_owned(), problem: error.to_string() })?;
+    written.map_err(|error: CryptError| SetupError::Crypt {
+        what: "db.properties".to_owned(),
+        problem: error.to_string(),
+    })?;
     if let Some(problem) = nonce_failed {
         return Err(SetupError::Crypt { what: "random numbers".to_owned(), problem });
     }
     let ownership = match files::facts(path) {
-        Seen::Known(facts) => Ownership { mode: facts.mode & 0o777, owner: Some(facts.owner), group: Some(facts.group) },
+        Seen::Known(facts) => {
+            Ownership { mode: facts.mode & 0o777, owner: Some(facts.owner), group: Some(facts.group) }
+        }
         Seen::Unknown(_) | Seen::Absent => Ownership { mode: 0o640, owner: None, group: None },
     };
     files::write_atomic(path, current.to_string().as_bytes(), &ownership)?;

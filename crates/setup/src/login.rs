@@ -33,7 +33,9 @@ pub fn monitor_target(spec: &Spec, node: &Node) -> Result<Target, SetupError> {
         Some(tls) => Tls::Verify { ca: Some(tls.dir.join("ca.pem")), server_name: None, client_cert: None },
         None => Tls::Off,
     };
-    Ok(Target::tcp(node.address.to_string(), node.port, "mainstay_monitor").with_password(password).with_tls(tls))
+    Ok(Target::tcp(node.address.to_string(), node.port, "mainstay_monitor")
+        .with_password(password)
+        .with_tls(tls))
 }
 
 /// The login `status` uses: the socket where it is this host's, the monitor account elsewhere.

@@ -34,6 +34,9 @@ const CONFIG_BYTES_MAX: usize = 1 << 20;
 const DISK_BUDGET: Duration = Duration::from_secs(2);
 const ROUND_TRIPS: u32 = 5;
 const ROUND_TRIP_LIMIT: Duration = Duration::from_secs(1);
+/// In the state folder from before a server certificate is issued until the server has read it. A server tells its
+/// certificate's dates to TLS connections only (MariaDB), and apply comes over the socket.
+pub(crate) const CERTIFICATE_UNREAD: &str = "certificate-unread";
 /// What a peer is asked at when the spec names no port: a closed port answers too.
 const PEER_PORT: u16 = 22;
 
@@ -59,7 +62,8 @@ pub async fn observe(spec: &Spec, node: &Node, how: &Observe) -> Result<Observat
         Some(cloudstack) => Some(cloudstack_files::observe(cloudstack, node, connection.as_mut().ok()).await),
         None => None,
     };
-    let config_path = spec.config.file.clone().unwrap_or_else(|| plan::default_config_file(spec.cluster.server, &host));
+    let config_path =
+        spec.config.file.clone().unwrap_or_else(|| plan::default_config_file(spec.cluster.server, &host));
     let state = State {
         service_manager: driver.manager(),
         service: driver.facts(connection.is_ok()).await,
@@ -70,7 +74,7 @@ pub async fn observe(spec: &Spec, node: &Node, how: &Observe) -> Result<Observat
             Some(_) => Some(Nftables::default().current_table().await),
             None => None,
         },
-        tls: spec.tls.as_ref().map(|tls| tls_files(&tls.dir)),
+        tls: spec.tls.as_ref().map(|tls| tls_files(&tls.dir, &spec.paths.state)),
         config_content: config_content(&config_path),
         host,
         packages,
@@ -112,7 +116,11 @@ async fn packages(spec: &Spec, host: &HostFacts) -> Vec<PackageFacts> {
 }
 
 /// What is installed, or would be: only asked for while no server answers.
-async fn installed_flavor(spec: &Spec, server: &Seen<ServerFacts>, packages: &[PackageFacts]) -> Seen<Flavor> {
+async fn installed_flavor(
+    spec: &Spec,
+    server: &Seen<ServerFacts>,
+    packages: &[PackageFacts],
+) -> Seen<Flavor> {
     if server.known().is_some() {
         return Seen::Absent;
     }
@@ -129,9 +137,9 @@ async fn installed_flavor(spec: &Spec, server: &Seen<ServerFacts>, packages: &[P
 
 fn secret_files(spec: &Spec, wanted: &[WantedAccount]) -> BTreeMap<PathBuf, SecretSeen> {
     let accounts = wanted.iter().map(|account| account.password_file.clone());
-    let keys = spec.cloudstack.iter().filter_map(|cloudstack| cloudstack.properties.as_ref()).flat_map(|properties| {
-        [properties.management_key_file.clone(), properties.database_key_file.clone()]
-    });
+    let keys = spec.cloudstack.iter().filter_map(|cloudstack| cloudstack.properties.as_ref()).flat_map(
+        |properties| [properties.management_key_file.clone(), properties.database_key_file.clone()],
+    );
     accounts
         .chain(keys)
         .map(|path| {
@@ -146,7 +154,9 @@ fn secret_files(spec: &Spec, wanted: &[WantedAccount]) -> BTreeMap<PathBuf, Secr
 }
 
 fn passwords(server: &Seen<ServerFacts>, wanted: &[WantedAccount]) -> BTreeMap<String, PasswordMatch> {
-    let Seen::Known(ServerFacts { accounts: Seen::Known(found), .. }) = server else { return BTreeMap::new() };
+    let Seen::Known(ServerFacts { accounts: Seen::Known(found), .. }) = server else {
+        return BTreeMap::new();
+    };
     wanted
         .iter()
         .filter_map(|account| {
@@ -171,15 +181,18 @@ fn data_dir_in_use(data_dir: &Path) -> Seen<bool> {
     }
 }
 
-fn tls_files(dir: &Path) -> TlsFiles {
+fn tls_files(dir: &Path, state: &Path) -> TlsFiles {
     let ca = dir.join("ca.pem");
-    let pair = |stem: &str| pki::facts(&dir.join(format!("{stem}-cert.pem")), &dir.join(format!("{stem}-key.pem")), &ca);
+    let pair = |stem: &str| {
+        pki::facts(&dir.join(format!("{stem}-cert.pem")), &dir.join(format!("{stem}-key.pem")), &ca)
+    };
     TlsFiles {
         ca: pki::facts(&ca, &dir.join("ca-key.pem"), &ca),
         ca_key: files::facts(&dir.join("ca-key.pem")),
         server: pair("server"),
         client: pair("client"),
         server_key: files::facts(&dir.join("server-key.pem")),
+        unread: state.join(CERTIFICATE_UNREAD).exists(),
     }
 }
 
@@ -248,4 +261,3 @@ async fn round_trip(peer: &str) -> Seen<u64> {
         None => Seen::Absent,
     }
 }
-

@@ -39,7 +39,9 @@ impl Remote {
             ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"].map(str::to_owned).to_vec();
         // `user@host:port`, where the host may be an IPv6 address in brackets.
         match place.rsplit_once(':') {
-            Some((host, port)) if port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')) => {
+            Some((host, port))
+                if port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')) =>
+            {
                 words.extend(["-p".to_owned(), port.to_owned(), host.replace(['[', ']'], "")]);
             }
             Some(_) | None => words.push(place.replace(['[', ']'], "")),
@@ -60,16 +62,24 @@ impl Remote {
     /// When the node cannot be reached or the binary not be copied.
     pub async fn ensure_binary(&self) -> Result<(), SetupError> {
         let me = std::env::current_exe().map_err(|error| {
-            SetupError::refused(format!("this program's own path is not known: {error}"), "run it by its full path")
+            SetupError::refused(
+                format!("this program's own path is not known: {error}"),
+                "run it by its full path",
+            )
         })?;
         let binary = files::read_bounded(&me, BINARY_BYTES_MAX)?;
         let ours = files::sha256_hex(&binary);
-        let asked = self.command(&format!("sha256sum {BINARY} 2>/dev/null || true"))?.timeout(ASK_LIMIT).run().await?;
+        let asked = self
+            .command(&format!("sha256sum {BINARY} 2>/dev/null || true"))?
+            .timeout(ASK_LIMIT)
+            .run()
+            .await?;
         if asked.stdout_text().starts_with(&ours) {
             return Ok(());
         }
         tracing::info!(node = self.name, "copying this binary");
-        let install = format!("umask 022 && cat > {BINARY}.new && chmod 0755 {BINARY}.new && mv {BINARY}.new {BINARY}");
+        let install =
+            format!("umask 022 && cat > {BINARY}.new && chmod 0755 {BINARY}.new && mv {BINARY}.new {BINARY}");
         self.command(&install)?.stdin(binary).timeout(COPY_LIMIT).run().await?;
         Ok(())
     }

@@ -25,7 +25,11 @@ const QUOTED_CHARS: usize = 120;
 const CLOUDSTACK_MARK: &str = "cloudstack-schema";
 
 /// Runs the files in order. Before and after, the mark on the server is set.
-pub(crate) async fn load(connection: &mut Connection, dir: &Path, planned: &[SchemaFile]) -> Result<(), SetupError> {
+pub(crate) async fn load(
+    connection: &mut Connection,
+    dir: &Path,
+    planned: &[SchemaFile],
+) -> Result<(), SetupError> {
     let mut contents = Vec::new();
     for file in planned {
         let path = dir.join(&file.name);
@@ -49,12 +53,15 @@ async fn run_file(connection: &mut Connection, name: &str, text: &str) -> Result
     for statement in sqltext::Splitter::new(text) {
         let statement = statement.map_err(|error| SetupError::Schema {
             file: name.to_owned(),
-            line: error.line(),
+            line: error.line,
             problem: error.to_string(),
         })?;
-        let failed = |problem: String| SetupError::Schema { file: name.to_owned(), line: statement.line, problem };
-        match disposition(name, statement.text) {
-            Disposition::Skip(reason) => tracing::debug!(file = name, line = statement.line, reason, "statement left out"),
+        let failed =
+            |problem: String| SetupError::Schema { file: name.to_owned(), line: statement.line, problem };
+        match disposition(statement.text) {
+            Disposition::Skip(reason) => {
+                tracing::debug!(file = name, line = statement.line, reason, "statement left out")
+            }
             Disposition::Refuse(reason) => return Err(failed(format!("refused: {reason}"))),
             Disposition::Run => {
                 let sql = Sql::plain(statement.text);
@@ -67,7 +74,8 @@ async fn run_file(connection: &mut Connection, name: &str, text: &str) -> Result
 }
 
 fn statement_problem(error: &ServerError, text: &str) -> String {
-    let begin: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTED_CHARS).collect();
+    let begin: String =
+        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTED_CHARS).collect();
     format!("{error}, in `{begin}`")
 }
 

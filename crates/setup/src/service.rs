@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use facts::{Seen, ServiceFacts};
-use host::service::{ProcessService, Systemd};
-use host::supervise::{RestartLimit, leave_session, stop_signal};
 use host::files::{self, Ownership};
+use host::service::{ProcessService, Systemd};
+use host::supervise::{RestartLimit, stop_signal};
 use server::{Connection, Limits, ServerError, ServerProgram, Sql};
 use spec::{Node, ServiceManager, Spec};
 
@@ -46,7 +46,9 @@ impl<'a> Driver<'a> {
         match self.manager {
             ServiceManager::Systemd => Systemd::new(&self.spec.service.unit).facts().await,
             ServiceManager::Process | ServiceManager::Auto => match self.process(Vec::new()).facts() {
-                Seen::Known(facts) => Seen::Known(ServiceFacts { running: facts.running || answers, ..facts }),
+                Seen::Known(facts) => {
+                    Seen::Known(ServiceFacts { running: facts.running || answers, ..facts })
+                }
                 Seen::Absent if answers => {
                     Seen::Known(ServiceFacts { running: true, enabled: false, program: Seen::Absent })
                 }
@@ -70,7 +72,10 @@ impl<'a> Driver<'a> {
             ServiceManager::Systemd => Systemd::new(&self.spec.service.unit).start().await?,
             ServiceManager::Process | ServiceManager::Auto => self.start_process().await?,
             ServiceManager::None => {
-                return Err(SetupError::refused("`manager = \"none\"` forbids starting the server", "start it, then run apply again"));
+                return Err(SetupError::refused(
+                    "`manager = \"none\"` forbids starting the server",
+                    "start it, then run apply again",
+                ));
             }
         }
         self.wait_until_answering().await
@@ -107,7 +112,10 @@ impl<'a> Driver<'a> {
         // The server removes its pid file last, after the data files are closed.
         while pid_file.exists() {
             if std::time::Instant::now() > deadline {
-                return Err(SetupError::refused("the server does not end", format!("look at {}", pid_file.display())));
+                return Err(SetupError::refused(
+                    "the server does not end",
+                    format!("look at {}", pid_file.display()),
+                ));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -117,13 +125,16 @@ impl<'a> Driver<'a> {
     async fn start_process(&self) -> Result<(), SetupError> {
         let command = self.command().await?;
         let service = self.process(command.clone());
-        files::ensure_dir(&self.spec.paths.state, &Ownership { mode: 0o750, owner: None, group: None })?;
+        files::ensure_dir(&self.spec.paths.state, &Ownership::mode(0o750))?;
         if !self.spec.service.supervise {
             service.start_detached()?;
             return Ok(());
         }
         let me = std::env::current_exe().map_err(|error| {
-            SetupError::refused(format!("this program's own path is not known: {error}"), "run it by its full path")
+            SetupError::refused(
+                format!("this program's own path is not known: {error}"),
+                "run it by its full path",
+            )
         })?;
         let mut supervisor = vec![me.to_string_lossy().into_owned(), "supervise".to_owned()];
         supervisor.extend(["--state".to_owned(), self.spec.paths.state.to_string_lossy().into_owned()]);
@@ -180,17 +191,26 @@ impl<'a> Driver<'a> {
                     return Ok(());
                 }
                 Err(error @ (ServerError::NoSocket { .. } | ServerError::ConnectRefused { .. })) => {
-                    let gone = self.manager == ServiceManager::Process && !self.process(Vec::new()).is_running()?;
+                    let gone =
+                        self.manager == ServiceManager::Process && !self.process(Vec::new()).is_running()?;
                     if gone || std::time::Instant::now() > deadline {
-                        let log = process_service(&self.spec.paths.state, &self.node.name, None, Vec::new()).log_file;
+                        let log = process_service(&self.spec.paths.state, &self.node.name, None, Vec::new())
+                            .log_file;
                         return Err(SetupError::refused(
                             format!("the server does not come up: {error}"),
-                            format!("read its error log, or {}; the option file is {}", log.display(), self.config_hint()),
+                            format!(
+                                "read its error log, or {}; the option file is {}",
+                                log.display(),
+                                self.config_hint()
+                            ),
                         ));
                     }
                 }
-                Err(ServerError::Timeout { .. } | ServerError::ConnectionLost { .. } | ServerError::ServerShutdown)
-                    if std::time::Instant::now() < deadline => {}
+                Err(
+                    ServerError::Timeout { .. }
+                    | ServerError::ConnectionLost { .. }
+                    | ServerError::ServerShutdown,
+                ) if std::time::Instant::now() < deadline => {}
                 Err(error) => return Err(error.into()),
             }
             tokio::time::sleep(POLL).await;
@@ -198,7 +218,11 @@ impl<'a> Driver<'a> {
     }
 
     fn config_hint(&self) -> String {
-        self.spec.config.file.as_ref().map_or_else(|| "Mainstay's drop-in".to_owned(), |file| file.display().to_string())
+        self.spec
+            .config
+            .file
+            .as_ref()
+            .map_or_else(|| "Mainstay's drop-in".to_owned(), |file| file.display().to_string())
     }
 }
 
@@ -224,12 +248,18 @@ fn process_service(state: &Path, node: &str, user: Option<String>, command: Vec<
 ///
 /// # Errors
 /// When another supervisor is there, the server cannot be started, or it dies too often.
-pub async fn supervise(state: &Path, node: &str, user: Option<&str>, command: &[String]) -> Result<(), SetupError> {
-    leave_session();
+pub async fn supervise(
+    state: &Path,
+    node: &str,
+    user: Option<&str>,
+    command: &[String],
+) -> Result<(), SetupError> {
     // The server drops to its user itself (`--user`), so that it can still read what only root may.
     let _ = user;
     let service = process_service(state, node, None, command.to_vec());
-    let stop = stop_signal().map_err(|error| SetupError::refused(format!("signals cannot be listened to: {error}"), "look at the log"))?;
+    let stop = stop_signal().map_err(|error| {
+        SetupError::refused(format!("signals cannot be listened to: {error}"), "look at the log")
+    })?;
     host::supervise::supervise(&service, &RestartLimit::default(), stop).await?;
     Ok(())
 }

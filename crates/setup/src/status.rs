@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use facts::{Seen, ServerFacts};
 use host::disk;
-use server::{Connection, Limits};
 use serde::Serialize;
+use server::{Connection, Limits};
 use spec::{Node, Spec, Topology};
 
 use crate::error::SetupError;
@@ -96,7 +96,10 @@ fn problems(topology: Topology, nodes: &[NodeStatus]) -> Vec<String> {
         if let Seen::Known(days) = node.certificate_days
             && days < 14
         {
-            problems.push(format!("{}'s certificate expires in {days} days: run `mainstay apply` there", node.name));
+            problems.push(format!(
+                "{}'s certificate expires in {days} days: run `mainstay apply` there",
+                node.name
+            ));
         }
     }
     let writers = nodes.iter().filter(|node| node.read_only.known() == Some(&false)).count();
@@ -144,7 +147,9 @@ fn fill(status: &mut NodeStatus, spec: &Spec, facts: &ServerFacts, at: jiff::Tim
     status.read_only = Seen::Known(facts.read_only);
     status.certificate_days = match &facts.tls.not_after {
         Seen::Known(text) => plan::openssl_time(text)
-            .map_or(Seen::Unknown(format!("unreadable date {text}")), |end| Seen::Known((end - at.as_second()) / DAY_SECONDS)),
+            .map_or(Seen::Unknown(format!("unreadable date {text}")), |end| {
+                Seen::Known((end - at.as_second()) / DAY_SECONDS)
+            }),
         Seen::Unknown(why) => Seen::Unknown(why.clone()),
         Seen::Absent => Seen::Absent,
     };
@@ -160,10 +165,14 @@ fn fill(status: &mut NodeStatus, spec: &Spec, facts: &ServerFacts, at: jiff::Tim
         Some(source) => {
             status.role = Seen::Known("replica".to_owned());
             let word = |running: bool| if running { "runs" } else { "stopped" };
-            let error = if source.last_error.is_empty() { String::new() } else { format!(", {}", source.last_error) };
+            let error =
+                if source.last_error.is_empty() { String::new() } else { format!(", {}", source.last_error) };
             status.replication = Seen::Known(format!(
                 "of {}:{}, IO {}, SQL {}{error}",
-                source.host, source.port, word(source.io_running), word(source.sql_running)
+                source.host,
+                source.port,
+                word(source.io_running),
+                word(source.sql_running)
             ));
             status.lag_seconds = source.lag_seconds.clone();
         }
@@ -189,7 +198,8 @@ async fn differences(spec: &Spec, node: &Node) -> Seen<usize> {
     match observe(spec, node, &Observe { measure: false }).await {
         Ok(observation) => {
             let plan = plan::make(spec, node, &observation, &plan::Options::default());
-            let findings = plan.findings.iter().filter(|finding| finding.severity != plan::Severity::Note).count();
+            let findings =
+                plan.findings.iter().filter(|finding| finding.severity != plan::Severity::Note).count();
             Seen::Known(plan.steps.len() + findings + plan.stops().count())
         }
         Err(error) => Seen::Unknown(error.to_string()),
@@ -198,9 +208,26 @@ async fn differences(spec: &Spec, node: &Node) -> Seen<usize> {
 
 impl fmt::Display for ClusterStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Cluster {}, {} nodes, at {}", self.cluster, self.nodes.len(), self.at.strftime("%Y-%m-%d %H:%M:%S UTC"))?;
+        writeln!(
+            f,
+            "Cluster {}, {} nodes, at {}",
+            self.cluster,
+            self.nodes.len(),
+            self.at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        )?;
         writeln!(f)?;
-        let header = ["NODE", "ADDRESS", "SERVER", "ROLE", "WRITES", "LAG", "DISK FREE", "CERTIFICATE", "DIFFERS", "REPLICATION"];
+        let header = [
+            "NODE",
+            "ADDRESS",
+            "SERVER",
+            "ROLE",
+            "WRITES",
+            "LAG",
+            "DISK FREE",
+            "CERTIFICATE",
+            "DIFFERS",
+            "REPLICATION",
+        ];
         let rows: Vec<[String; 10]> = self.nodes.iter().map(row).collect();
         let mut widths = header.map(str::len);
         for row in &rows {
@@ -209,7 +236,8 @@ impl fmt::Display for ClusterStatus {
             }
         }
         let line = |cells: &[String]| -> String {
-            let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            let padded: Vec<String> =
+                cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
             padded.join("  ").trim_end().to_owned()
         };
         writeln!(f, "{}", line(&header.map(str::to_owned)))?;
@@ -233,7 +261,10 @@ fn row(node: &NodeStatus) -> [String; 10] {
         shown(&node.lag_seconds, |seconds| format!("{seconds} s")),
         shown(&node.disk_free_percent, |percent| format!("{percent} %")),
         shown(&node.certificate_days, |days| format!("{days} days")),
-        shown(&node.differences, |count| if *count == 0 { "no".to_owned() } else { format!("{count} things") }),
+        shown(
+            &node.differences,
+            |count| if *count == 0 { "no".to_owned() } else { format!("{count} things") },
+        ),
         shown(&node.replication, |text| text.clone()),
     ]
 }

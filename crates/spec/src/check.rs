@@ -12,9 +12,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::keys::{SECTIONS, databases_of};
 use crate::model::{
-    Accounts, Cloud, CloudStack, Cluster, Config, EncryptionType, Encryptor, Firewall, Machine, Node, OpenStack,
-    OpenStackService, Package, Paths, Preflight, Properties, RestartPolicy, Service, ServiceManager, Share, Spec, Tls,
-    Topology, Unmanaged,
+    Accounts, Cloud, CloudStack, Cluster, Config, EncryptionType, Encryptor, Firewall, Machine, Node,
+    OpenStack, OpenStackService, Package, Paths, Preflight, Properties, RestartPolicy, Service,
+    ServiceManager, Share, Spec, Tls, Topology, Unmanaged,
 };
 use crate::problem::{Problem, SpecErrors, Warning};
 use crate::read::{At, Problems, Section, clip, integer, is_secret, kind_of, nearest};
@@ -60,11 +60,16 @@ impl Spec {
             Ok(document) => document,
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                return Err(failed(vec![Problem { span, message: error.message().to_owned(), label: "not TOML from here".to_owned() }]));
+                return Err(failed(vec![Problem {
+                    span,
+                    message: error.message().to_owned(),
+                    label: "not TOML from here".to_owned(),
+                }]));
             }
         };
         let problems = Problems::default();
-        let spec = Document { root: document.get_ref(), problems: &problems, end: text.trim_end().len() }.spec();
+        let spec =
+            Document { root: document.get_ref(), problems: &problems, end: text.trim_end().len() }.spec();
         let (found, warned) = problems.into_parts();
         match spec {
             Some(spec) if found.is_empty() => {
@@ -126,7 +131,11 @@ impl<'a> Document<'a> {
                 );
                 self.problems.add(key.span(), format!("unknown section [{}]", clip(name)), label);
             } else if name == "node" && !matches!(value.get_ref(), DeValue::Array(_)) {
-                self.problems.add(key.span(), "a node is written [[node]]", "two brackets, since there may be several");
+                self.problems.add(
+                    key.span(),
+                    "a node is written [[node]]",
+                    "two brackets, since there may be several",
+                );
             } else if name != "node" && !matches!(value.get_ref(), DeValue::Table(_)) {
                 let label = format!("expected a section: [{name}]");
                 self.problems.add(key.span(), format!("`{name}` is {}", kind_of(value.get_ref())), label);
@@ -155,19 +164,32 @@ impl<'a> Document<'a> {
     fn cluster(&self) -> Option<Cluster> {
         let section = self.section("cluster");
         if !section.is_there() {
-            self.problems.add(self.end..self.end, "there is no [cluster]", "`mainstay init --stdout` prints a whole spec");
+            self.problems.add(
+                self.end..self.end,
+                "there is no [cluster]",
+                "`mainstay init --stdout` prints a whole spec",
+            );
             return None;
         }
         let name = section.required_text("name").and_then(|text| self.checked(text, values::name));
         section.required_text("server");
         let server = section.word("server", &[("mariadb", Vendor::MariaDb), ("mysql", Vendor::MySql)]);
-        let topologies =
-            [("single", Topology::Single), ("replication", Topology::Replication), ("galera", Topology::Galera)];
+        let topologies = [
+            ("single", Topology::Single),
+            ("replication", Topology::Replication),
+            ("galera", Topology::Galera),
+        ];
         let topology = section.word("topology", &topologies).map_or(Topology::Single, |word| word.value);
-        let clouds = [("none", Cloud::None), ("cloudstack", Cloud::Cloudstack), ("openstack", Cloud::Openstack)];
+        let clouds =
+            [("none", Cloud::None), ("cloudstack", Cloud::Cloudstack), ("openstack", Cloud::Openstack)];
         let cloud = section.word("cloud", &clouds).map_or(Cloud::None, |word| word.value);
-        if topology == Topology::Galera && server.as_ref().is_some_and(|server| server.value == Vendor::MySql) {
-            section.problem(section.place("topology"), "galera with MySQL", "Galera comes with MariaDB: `server = \"mariadb\"`");
+        if topology == Topology::Galera && server.as_ref().is_some_and(|server| server.value == Vendor::MySql)
+        {
+            section.problem(
+                section.place("topology"),
+                "galera with MySQL",
+                "Galera comes with MariaDB: `server = \"mariadb\"`",
+            );
         }
         Some(Cluster { name: name?, server: server?.value, topology, cloud })
     }
@@ -191,7 +213,9 @@ impl<'a> Document<'a> {
     }
 
     fn address(&self, text: At<String>) -> Option<IpAddr> {
-        self.checked(text, |text| text.parse().map_err(|_| "expected an IP address such as 10.0.0.11".to_owned()))
+        self.checked(text, |text| {
+            text.parse().map_err(|_| "expected an IP address such as 10.0.0.11".to_owned())
+        })
     }
 
     fn networks(&self, section: &Section<'_>, name: &'static str, using: NetworkUse) -> Vec<IpNet> {
@@ -215,12 +239,20 @@ impl<'a> Document<'a> {
 
     fn nodes(&self, topology: Option<Topology>) -> Vec<Node> {
         let Some((value, span)) = self.find("node") else {
-            self.problems.add(self.end..self.end, "there is no [[node]]", "add one with `name` and `address`");
+            self.problems.add(
+                self.end..self.end,
+                "there is no [[node]]",
+                "add one with `name` and `address`",
+            );
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else { return Vec::new() };
         if items.len() > NODES_MAX {
-            self.problems.add(span, format!("{} nodes", items.len()), format!("at most {NODES_MAX} are possible"));
+            self.problems.add(
+                span,
+                format!("{} nodes", items.len()),
+                format!("at most {NODES_MAX} are possible"),
+            );
             return Vec::new();
         }
         let nodes: Vec<(Node, Range<usize>)> = items
@@ -234,12 +266,24 @@ impl<'a> Document<'a> {
         if topology == Some(Topology::Single)
             && let Some((_, second)) = nodes.get(1)
         {
-            self.problems.add(second.clone(), "a second node with topology single", "set `topology = \"replication\"` or \"galera\", or remove it");
+            self.problems.add(
+                second.clone(),
+                "a second node with topology single",
+                "set `topology = \"replication\"` or \"galera\", or remove it",
+            );
         }
         if topology == Some(Topology::Replication) && nodes.len() == 1 {
-            self.problems.warn(span, "replication with one node", "add a replica, or set `topology = \"single\"`");
+            self.problems.warn(
+                span,
+                "replication with one node",
+                "add a replica, or set `topology = \"single\"`",
+            );
         } else if topology == Some(Topology::Galera) && nodes.len().is_multiple_of(2) {
-            self.problems.warn(span, format!("galera with {} nodes", nodes.len()), "an odd number keeps a majority when the network splits");
+            self.problems.warn(
+                span,
+                format!("galera with {} nodes", nodes.len()),
+                "an odd number keeps a majority when the network splits",
+            );
         }
         nodes.into_iter().map(|(node, _)| node).collect()
     }
@@ -247,13 +291,23 @@ impl<'a> Document<'a> {
     fn node(&self, section: &Section<'_>) -> Option<Node> {
         let name = section.required_text("name").and_then(|text| self.checked(text, values::name));
         let address = section.required_text("address").and_then(|text| self.address(text));
-        let port = section.number("port", 1, 65_535).map_or(3306, |port| u16::try_from(port.value).unwrap_or(3306));
+        let port =
+            section.number("port", 1, 65_535).map_or(3306, |port| u16::try_from(port.value).unwrap_or(3306));
         let socket = self.path_or(section, "socket", "/run/mysqld/mysqld.sock");
         let data_dir = self.path_or(section, "data_dir", "/var/lib/mysql");
-        let given = section.number("server_id", 1, u64::from(u32::MAX)).and_then(|id| u32::try_from(id.value).ok());
+        let given =
+            section.number("server_id", 1, u64::from(u32::MAX)).and_then(|id| u32::try_from(id.value).ok());
         let ssh = section.text("ssh").and_then(|text| self.checked(text, values::word));
         let address = address?;
-        Some(Node { name: name?, address, port, socket, data_dir, server_id: given.unwrap_or_else(|| server_id(address, port)), ssh })
+        Some(Node {
+            name: name?,
+            address,
+            port,
+            socket,
+            data_dir,
+            server_id: given.unwrap_or_else(|| server_id(address, port)),
+            ssh,
+        })
     }
 
     fn unique(&self, nodes: &[(Node, Range<usize>)]) {
@@ -269,7 +323,11 @@ impl<'a> Document<'a> {
                     None
                 };
                 if let Some(same) = same {
-                    self.problems.add(span.clone(), format!("a second node with the {same}"), format!("node {} has it already", earlier.name));
+                    self.problems.add(
+                        span.clone(),
+                        format!("a second node with the {same}"),
+                        format!("node {} has it already", earlier.name),
+                    );
                 }
             }
         }
@@ -279,7 +337,11 @@ impl<'a> Document<'a> {
         let section = self.section("package");
         Package {
             install: section.boolean("install").unwrap_or(false),
-            names: section.texts("names", 32).into_iter().filter_map(|text| self.checked(text, values::word)).collect(),
+            names: section
+                .texts("names", 32)
+                .into_iter()
+                .filter_map(|text| self.checked(text, values::word))
+                .collect(),
         }
     }
 
@@ -298,10 +360,16 @@ impl<'a> Document<'a> {
         };
         Service {
             manager: section.word("manager", &managers).map_or(ServiceManager::Auto, |word| word.value),
-            unit: section.text("unit").and_then(|text| self.checked(text, values::word)).unwrap_or_else(|| unit.to_owned()),
+            unit: section
+                .text("unit")
+                .and_then(|text| self.checked(text, values::word))
+                .unwrap_or_else(|| unit.to_owned()),
             command: section.texts("command", 64).into_iter().map(|text| text.value).collect(),
             supervise: section.boolean("supervise").unwrap_or(true),
-            user: section.text("user").and_then(|text| self.checked(text, values::word)).unwrap_or_else(|| "mysql".to_owned()),
+            user: section
+                .text("user")
+                .and_then(|text| self.checked(text, values::word))
+                .unwrap_or_else(|| "mysql".to_owned()),
             restart: section.word("restart", &restarts).map_or(RestartPolicy::Never, |word| word.value),
         }
     }
@@ -325,7 +393,10 @@ impl<'a> Document<'a> {
 
     fn config(&self) -> Config {
         let section = self.section("config");
-        let variables = self.find("config").and_then(|(value, _)| table_of(value)).and_then(|table| find_in(table, "variables"));
+        let variables = self
+            .find("config")
+            .and_then(|(value, _)| table_of(value))
+            .and_then(|table| find_in(table, "variables"));
         Config {
             file: self.path(&section, "file"),
             bind: section.texts("bind", 16).into_iter().filter_map(|text| self.address(text)).collect(),
@@ -335,7 +406,11 @@ impl<'a> Document<'a> {
 
     fn variables(&self, value: &Spanned<DeValue<'_>>) -> BTreeMap<String, String> {
         let Some(table) = table_of(value) else {
-            self.problems.add(value.span(), "`variables` in [config] is not a section", "write [config.variables]");
+            self.problems.add(
+                value.span(),
+                "`variables` in [config] is not a section",
+                "write [config.variables]",
+            );
             return BTreeMap::new();
         };
         let mut variables = BTreeMap::new();
@@ -344,19 +419,41 @@ impl<'a> Document<'a> {
             let text = match value.get_ref() {
                 DeValue::String(text) => text.to_string(),
                 DeValue::Boolean(boolean) => if *boolean { "ON" } else { "OFF" }.to_owned(),
-                DeValue::Integer(number) => integer(number).map_or_else(|| number.as_str().to_owned(), |number| number.to_string()),
+                DeValue::Integer(number) => {
+                    integer(number).map_or_else(|| number.as_str().to_owned(), |number| number.to_string())
+                }
                 DeValue::Float(number) => number.as_str().to_owned(),
                 other @ (DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => {
-                    self.problems.add(value.span(), format!("`{name}` in [config.variables] is {}", kind_of(other)), "expected text, a number, true or false");
+                    self.problems.add(
+                        value.span(),
+                        format!("`{name}` in [config.variables] is {}", kind_of(other)),
+                        "expected text, a number, true or false",
+                    );
                     continue;
                 }
             };
             if let Some((_, instead)) = OWNED_VARIABLES.iter().find(|(owned, _)| *owned == name) {
-                self.problems.add(key.span(), format!("`{name}` cannot be set in [config.variables]"), format!("use {instead}"));
-            } else if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.') || is_secret(&name) {
-                self.problems.add(key.span(), format!("`{}` is not a variable for the option file", clip(&name)), "letters, digits and `_`, and no secrets");
+                self.problems.add(
+                    key.span(),
+                    format!("`{name}` cannot be set in [config.variables]"),
+                    format!("use {instead}"),
+                );
+            } else if !name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.')
+                || is_secret(&name)
+            {
+                self.problems.add(
+                    key.span(),
+                    format!("`{}` is not a variable for the option file", clip(&name)),
+                    "letters, digits and `_`, and no secrets",
+                );
             } else if text.chars().any(char::is_control) {
-                self.problems.add(value.span(), format!("the value of `{name}` holds control characters"), "an option is one line");
+                self.problems.add(
+                    value.span(),
+                    format!("the value of `{name}` holds control characters"),
+                    "an option is one line",
+                );
             } else {
                 variables.insert(name, text);
             }
@@ -366,13 +463,22 @@ impl<'a> Document<'a> {
 
     fn preflight(&self) -> Preflight {
         let section = self.section("preflight");
-        let small = |name, default: u32| section.number(name, 0, 100_000_000).and_then(|number| u32::try_from(number.value).ok()).unwrap_or(default);
+        let small = |name, default: u32| {
+            section
+                .number(name, 0, 100_000_000)
+                .and_then(|number| u32::try_from(number.value).ok())
+                .unwrap_or(default)
+        };
         Preflight {
             measure_disk: section.boolean("measure_disk").unwrap_or(true),
             iops_min: small("iops_min", 5000),
             round_trip_max_us: small("round_trip_max_us", 1000),
             disk_free_min_bytes: section.size("disk_free_min").map_or(20 * GIB, |size| size.value),
-            peers: section.texts("peers", 64).into_iter().filter_map(|text| self.checked(text, values::word)).collect(),
+            peers: section
+                .texts("peers", 64)
+                .into_iter()
+                .filter_map(|text| self.checked(text, values::word))
+                .collect(),
         }
     }
 
@@ -384,7 +490,9 @@ impl<'a> Document<'a> {
 
     fn tls(&self) -> Option<Tls> {
         let section = self.section("tls");
-        let days = |name, min, max, default: u32| section.number(name, min, max).and_then(|days| u32::try_from(days.value).ok()).unwrap_or(default);
+        let days = |name, min, max, default: u32| {
+            section.number(name, min, max).and_then(|days| u32::try_from(days.value).ok()).unwrap_or(default)
+        };
         let tls = Tls {
             dir: self.path_or(&section, "dir", "/etc/mainstay/tls"),
             require: section.boolean("require").unwrap_or(false),
@@ -392,7 +500,11 @@ impl<'a> Document<'a> {
             renew_before_days: days("renew_before_days", 1, 1000, 30),
         };
         if tls.renew_before_days >= tls.days {
-            section.problem(section.place("renew_before_days"), "certificates would be renewed on every run", format!("expected less than the {} days of `days`", tls.days));
+            section.problem(
+                section.place("renew_before_days"),
+                "certificates would be renewed on every run",
+                format!("expected less than the {} days of `days`", tls.days),
+            );
         }
         section.boolean("enabled").unwrap_or(true).then_some(tls)
     }
@@ -401,7 +513,10 @@ impl<'a> Document<'a> {
         let section = self.section("accounts");
         let unmanaged = [("report", Unmanaged::Report), ("drop", Unmanaged::Drop)];
         Accounts {
-            admin_user: section.text("admin_user").and_then(|text| self.checked(text, |text| values::sql_name(text, 32))).unwrap_or_else(|| "root".to_owned()),
+            admin_user: section
+                .text("admin_user")
+                .and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))
+                .unwrap_or_else(|| "root".to_owned()),
             admin_defaults_file: self.path(&section, "admin_defaults_file"),
             unmanaged: section.word("unmanaged", &unmanaged).map_or(Unmanaged::Report, |word| word.value),
             networks: self.networks(&section, "networks", NetworkUse::Accounts),
@@ -414,11 +529,19 @@ impl<'a> Document<'a> {
             (true, true) => Some(section),
             (false, false) => None,
             (true, false) => {
-                section.problem(section.span.clone(), format!("[{name}], and the cluster's cloud is another"), format!("set `cloud = \"{name}\"` in [cluster], or remove this section"));
+                section.problem(
+                    section.span.clone(),
+                    format!("[{name}], and the cluster's cloud is another"),
+                    format!("set `cloud = \"{name}\"` in [cluster], or remove this section"),
+                );
                 None
             }
             (false, true) => {
-                self.problems.add(self.end..self.end, format!("`cloud = \"{name}\"`, and there is no [{name}]"), format!("add [{name}] with `networks = [\"10.0.1.0/24\"]`"));
+                self.problems.add(
+                    self.end..self.end,
+                    format!("`cloud = \"{name}\"`, and there is no [{name}]"),
+                    format!("add [{name}] with `networks = [\"10.0.1.0/24\"]`"),
+                );
                 None
             }
         }
@@ -426,16 +549,26 @@ impl<'a> Document<'a> {
 
     fn required_networks(&self, section: &Section<'_>) -> Vec<IpNet> {
         let networks = self.networks(section, "networks", NetworkUse::Accounts);
-        if !section.has("networks") || (networks.is_empty() && section.texts("networks", NETWORKS_MAX).is_empty()) {
-            section.problem(section.place("networks"), "no `networks`: nobody could log in", "add `networks = [\"10.0.1.0/24\"]`");
+        if !section.has("networks")
+            || (networks.is_empty() && section.texts("networks", NETWORKS_MAX).is_empty())
+        {
+            section.problem(
+                section.place("networks"),
+                "no `networks`: nobody could log in",
+                "add `networks = [\"10.0.1.0/24\"]`",
+            );
         }
         networks
     }
 
     fn cloudstack(&self, cloud: Cloud, paths: &Paths, first: Option<&Node>) -> Option<CloudStack> {
         let section = self.cloud_section("cloudstack", cloud == Cloud::Cloudstack)?;
-        let user = section.text("user").and_then(|text| self.checked(text, |text| values::sql_name(text, 32))).unwrap_or_else(|| "cloud".to_owned());
-        let servers = section.number("management_servers", 1, 64).and_then(|number| u32::try_from(number.value).ok());
+        let user = section
+            .text("user")
+            .and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))
+            .unwrap_or_else(|| "cloud".to_owned());
+        let servers =
+            section.number("management_servers", 1, 64).and_then(|number| u32::try_from(number.value).ok());
         Some(CloudStack {
             management_servers: servers.unwrap_or(1),
             separate_usage_server: section.boolean("separate_usage_server").unwrap_or(false),
@@ -453,18 +586,39 @@ impl<'a> Document<'a> {
             return None;
         }
         let file = self.path_or(&section, "file", "/etc/cloudstack/management/db.properties");
-        let types = [("file", EncryptionType::File), ("env", EncryptionType::Env), ("web", EncryptionType::Web)];
+        let types =
+            [("file", EncryptionType::File), ("env", EncryptionType::Env), ("web", EncryptionType::Web)];
         let own = section.text("management_ip").and_then(|text| self.address(text));
         Some(Properties {
             key_file: self.path_or(&section, "key_file", file.parent().unwrap_or(Path::new("/")).join("key")),
-            encryption_type: section.word("encryption_type", &types).map_or(EncryptionType::File, |word| word.value),
-            encryptor: section.word("encryptor", &[("V1", Encryptor::V1), ("V2", Encryptor::V2)]).map_or(Encryptor::V2, |word| word.value),
-            management_key_file: self.path_or(&section, "management_key_file", paths.secrets.join("cloudstack-management-key")),
-            database_key_file: self.path_or(&section, "database_key_file", paths.secrets.join("cloudstack-database-key")),
-            management_ip: own.or_else(|| first.map(|node| node.address)).unwrap_or(IpAddr::from([127, 0, 0, 1])),
-            region_id: section.number("region_id", 1, 255).and_then(|id| u32::try_from(id.value).ok()).unwrap_or(1),
+            encryption_type: section
+                .word("encryption_type", &types)
+                .map_or(EncryptionType::File, |word| word.value),
+            encryptor: section
+                .word("encryptor", &[("V1", Encryptor::V1), ("V2", Encryptor::V2)])
+                .map_or(Encryptor::V2, |word| word.value),
+            management_key_file: self.path_or(
+                &section,
+                "management_key_file",
+                paths.secrets.join("cloudstack-management-key"),
+            ),
+            database_key_file: self.path_or(
+                &section,
+                "database_key_file",
+                paths.secrets.join("cloudstack-database-key"),
+            ),
+            management_ip: own
+                .or_else(|| first.map(|node| node.address))
+                .unwrap_or(IpAddr::from([127, 0, 0, 1])),
+            region_id: section
+                .number("region_id", 1, 255)
+                .and_then(|id| u32::try_from(id.value).ok())
+                .unwrap_or(1),
             db_host: section.text("db_host").and_then(|text| self.checked(text, values::word)),
-            group: section.text("group").and_then(|text| self.checked(text, values::word)).unwrap_or_else(|| "cloud".to_owned()),
+            group: section
+                .text("group")
+                .and_then(|text| self.checked(text, values::word))
+                .unwrap_or_else(|| "cloud".to_owned()),
             file,
         })
     }
@@ -473,12 +627,20 @@ impl<'a> Document<'a> {
         let section = self.cloud_section("openstack", cloud == Cloud::Openstack)?;
         let mut services: Vec<OpenStackService> = Vec::new();
         let named: Vec<String> = if section.has("services") {
-            section.texts("services", SERVICES_MAX).into_iter().filter_map(|text| self.checked(text, |text| values::sql_name(text, 32))).collect()
+            section
+                .texts("services", SERVICES_MAX)
+                .into_iter()
+                .filter_map(|text| self.checked(text, |text| values::sql_name(text, 32)))
+                .collect()
         } else {
             SERVICES.map(str::to_owned).to_vec()
         };
         for name in named {
-            services.push(OpenStackService { databases: databases_of(&name), password_file: paths.secrets.join(file_name(&name)), name });
+            services.push(OpenStackService {
+                databases: databases_of(&name),
+                password_file: paths.secrets.join(file_name(&name)),
+                name,
+            });
         }
         for own in self.own_services(paths) {
             services.retain(|service| service.name != own.name);
@@ -487,7 +649,10 @@ impl<'a> Document<'a> {
         Some(OpenStack {
             services,
             networks: self.required_networks(&section),
-            workers: section.number("workers", 1, 2000).and_then(|number| u32::try_from(number.value).ok()).unwrap_or(20),
+            workers: section
+                .number("workers", 1, 2000)
+                .and_then(|number| u32::try_from(number.value).ok())
+                .unwrap_or(20),
             db_host: section.text("db_host").and_then(|text| self.checked(text, values::word)),
         })
     }
@@ -496,7 +661,11 @@ impl<'a> Document<'a> {
         let table = self.find("openstack").and_then(|(value, _)| table_of(value));
         let Some((value, _)) = table.and_then(|table| find_in(table, "service")) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
-            self.problems.add(value.span(), "a service is written [[openstack.service]]", "two brackets, since there may be several");
+            self.problems.add(
+                value.span(),
+                "a service is written [[openstack.service]]",
+                "two brackets, since there may be several",
+            );
             return Vec::new();
         };
         items
@@ -504,7 +673,9 @@ impl<'a> Document<'a> {
             .take(SERVICES_MAX)
             .filter_map(|item| {
                 let section = Section::new("openstack.service", table_of(item), item.span(), self.problems);
-                let name = section.required_text("name").and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))?;
+                let name = section
+                    .required_text("name")
+                    .and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))?;
                 let databases: Vec<String> = section
                     .texts("databases", SERVICES_MAX)
                     .into_iter()
@@ -512,7 +683,11 @@ impl<'a> Document<'a> {
                     .collect();
                 Some(OpenStackService {
                     databases: if databases.is_empty() { databases_of(&name) } else { databases },
-                    password_file: self.path_or(&section, "password_file", paths.secrets.join(file_name(&name))),
+                    password_file: self.path_or(
+                        &section,
+                        "password_file",
+                        paths.secrets.join(file_name(&name)),
+                    ),
                     name,
                 })
             })

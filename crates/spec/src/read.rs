@@ -75,12 +75,22 @@ impl<'a> Section<'a> {
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             let inner = format!("{}.{name}", self.name);
-            if keys::names(self.name).any(|known| known == name) || keys::SECTIONS.iter().any(|(known, _)| *known == inner) {
+            if keys::names(self.name).any(|known| known == name)
+                || keys::SECTIONS.iter().any(|(known, _)| *known == inner)
+            {
                 continue;
             }
-            let section = if matches!(self.name, "node" | "openstack.service") { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) };
+            let section = if matches!(self.name, "node" | "openstack.service") {
+                format!("[[{}]]", self.name)
+            } else {
+                format!("[{}]", self.name)
+            };
             if is_secret(name) {
-                self.problems.add(key.span(), format!("`{name}` in {section}: secrets do not belong in the spec"), format!("put it into a file of mode 0600 and name that with `{name}_file`"));
+                self.problems.add(
+                    key.span(),
+                    format!("`{name}` in {section}: secrets do not belong in the spec"),
+                    format!("put it into a file of mode 0600 and name that with `{name}_file`"),
+                );
                 continue;
             }
             let label = nearest(name, keys::names(self.name)).map_or_else(
@@ -92,7 +102,11 @@ impl<'a> Section<'a> {
     }
 
     fn value(&self, name: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        debug_assert!(keys::names(self.name).any(|known| known == name), "{}.{name} is not in KEYS", self.name);
+        debug_assert!(
+            keys::names(self.name).any(|known| known == name),
+            "{}.{name} is not in KEYS",
+            self.name
+        );
         self.read.borrow_mut().insert(name);
         let table = self.table?;
         table.iter().find(|(key, _)| key.get_ref().as_ref() == name).map(|(_, value)| value)
@@ -100,7 +114,11 @@ impl<'a> Section<'a> {
 
     fn wrong(&self, name: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
         let found = kind_of(value.get_ref());
-        self.problems.add(value.span(), format!("`{name}` in [{}] is {found}", self.name), format!("expected {expected}"));
+        self.problems.add(
+            value.span(),
+            format!("`{name}` in [{}] is {found}", self.name),
+            format!("expected {expected}"),
+        );
     }
 
     pub(crate) fn problem(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
@@ -122,8 +140,15 @@ impl<'a> Section<'a> {
     /// Text that must be there.
     pub(crate) fn required_text(&self, name: &'static str) -> Option<At<String>> {
         if self.is_there() && self.value(name).is_none() {
-            let example = keys::KEYS.iter().find(|key| key.section == self.name && key.name == name).map_or("", |key| key.example);
-            self.problems.add(self.span.clone(), format!("[{}] has no `{name}`", self.name), format!("add `{name} = {example}`"));
+            let example = keys::KEYS
+                .iter()
+                .find(|key| key.section == self.name && key.name == name)
+                .map_or("", |key| key.example);
+            self.problems.add(
+                self.span.clone(),
+                format!("[{}] has no `{name}`", self.name),
+                format!("add `{name} = {example}`"),
+            );
         }
         self.text(name)
     }
@@ -143,7 +168,11 @@ impl<'a> Section<'a> {
                 Some(At { value: u64::try_from(number).unwrap_or(max), span: value.span() })
             }
             Some(_) | None => {
-                self.problems.add(value.span(), format!("`{name}` in [{}] is out of range", self.name), format!("expected {min} to {max}"));
+                self.problems.add(
+                    value.span(),
+                    format!("`{name}` in [{}] is out of range", self.name),
+                    format!("expected {min} to {max}"),
+                );
                 None
             }
         }
@@ -167,9 +196,15 @@ impl<'a> Section<'a> {
             return Some(At { value: *value, span: text.span });
         }
         let all = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let label = nearest(&text.value, words.iter().map(|(word, _)| *word))
-            .map_or_else(|| format!("expected one of {all}"), |near| format!("did you mean `{near}`? expected one of {all}"));
-        self.problems.add(text.span, format!("`{name}` in [{}] is \"{}\"", self.name, clip(&text.value)), label);
+        let label = nearest(&text.value, words.iter().map(|(word, _)| *word)).map_or_else(
+            || format!("expected one of {all}"),
+            |near| format!("did you mean `{near}`? expected one of {all}"),
+        );
+        self.problems.add(
+            text.span,
+            format!("`{name}` in [{}] is \"{}\"", self.name, clip(&text.value)),
+            label,
+        );
         None
     }
 
@@ -195,7 +230,11 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         if items.len() > max {
-            self.problems.add(value.span(), format!("`{name}` in [{}] has {} entries", self.name, items.len()), format!("at most {max} are possible"));
+            self.problems.add(
+                value.span(),
+                format!("`{name}` in [{}] has {} entries", self.name, items.len()),
+                format!("at most {max} are possible"),
+            );
             return Vec::new();
         }
         items
@@ -237,7 +276,8 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
 
 pub(crate) fn is_secret(name: &str) -> bool {
     let lower = name.to_lowercase();
-    ["password", "passwd", "secret", "token"].iter().any(|word| lower.contains(word)) && !lower.ends_with("_file")
+    ["password", "passwd", "secret", "token"].iter().any(|word| lower.contains(word))
+        && !lower.ends_with("_file")
 }
 
 pub(crate) fn clip(text: &str) -> Cow<'_, str> {

@@ -13,7 +13,11 @@ pub fn reference() -> String {
          in this file: keys that end in `_file` name the files they are in.\n",
     );
     for (section, sentence) in SECTIONS {
-        let title = if matches!(*section, "node" | "openstack.service") { format!("[[{section}]]") } else { format!("[{section}]") };
+        let title = if matches!(*section, "node" | "openstack.service") {
+            format!("[[{section}]]")
+        } else {
+            format!("[{section}]")
+        };
         text.push_str(&format!("\n## {title}\n\n{sentence}\n"));
         let keys: Vec<_> = KEYS.iter().filter(|key| key.section == *section).collect();
         if keys.is_empty() {
@@ -27,7 +31,10 @@ pub fn reference() -> String {
         }
         text.push_str("\n| key | value | default | meaning |\n|---|---|---|---|\n");
         for key in keys {
-            text.push_str(&format!("| `{}` | {} | {} | {} |\n", key.name, key.kind, key.default, key.sentence));
+            text.push_str(&format!(
+                "| `{}` | {} | {} | {} |\n",
+                key.name, key.kind, key.default, key.sentence
+            ));
         }
         text.push_str(&format!("\n```toml\n{title}\n"));
         for key in KEYS.iter().filter(|key| key.section == *section) {

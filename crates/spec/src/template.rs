@@ -110,7 +110,9 @@ fn chosen(section: &str, name: &str, cloud: Cloud, found: &Found) -> Option<Stri
         ("cloudstack" | "openstack", "networks") => networks(),
         ("cloudstack", "schema_dir") => path(&found.cloudstack_schema_dir),
         ("cloudstack.properties", "file") => path(&found.properties_file),
-        ("openstack", "services") => Some("[\"keystone\", \"glance\", \"placement\", \"nova\", \"neutron\", \"cinder\"]".to_owned()),
+        ("openstack", "services") => {
+            Some("[\"keystone\", \"glance\", \"placement\", \"nova\", \"neutron\", \"cinder\"]".to_owned())
+        }
         ("openstack", "workers") => Some("20".to_owned()),
         _ => None,
     }

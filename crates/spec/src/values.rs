@@ -46,7 +46,10 @@ pub(crate) fn network(text: &str, using: NetworkUse) -> Result<IpNet, String> {
         return Err("this is the whole Internet: name the networks that clients are really in".to_owned());
     }
     if using == NetworkUse::Accounts && matches!(network, IpNet::V6(v6) if v6.prefix_len() < 128) {
-        return Err("neither MySQL nor MariaDB has accounts for an IPv6 network: name its addresses one by one".to_owned());
+        return Err(
+            "neither MySQL nor MariaDB has accounts for an IPv6 network: name its addresses one by one"
+                .to_owned(),
+        );
     }
     Ok(network)
 }
@@ -71,12 +74,19 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     let fits = !text.is_empty()
         && text.len() <= 32
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if fits { Ok(text.to_owned()) } else { Err("expected letters, digits, `-` and `_`, 1 to 32 of them".to_owned()) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected letters, digits, `-` and `_`, 1 to 32 of them".to_owned())
+    }
 }
 
 /// An account's user or a database: bounded, printable.
 pub(crate) fn sql_name(text: &str, chars_max: usize) -> Result<String, String> {
-    let fits = !text.is_empty() && text.chars().count() <= chars_max && !text.chars().any(char::is_control) && !text.ends_with(' ');
+    let fits = !text.is_empty()
+        && text.chars().count() <= chars_max
+        && !text.chars().any(char::is_control)
+        && !text.ends_with(' ');
     if fits { Ok(text.to_owned()) } else { Err(format!("expected 1 to {chars_max} printable characters")) }
 }
 
@@ -105,8 +115,16 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         for (text, bytes) in [
-            ("64G", Some(64 << 30)), ("512 MiB", Some(512 << 20)), ("10", Some(10)), ("1kb", Some(1024)),
-            ("2T", Some(2 << 40)), ("1.5G", None), ("G", None), ("", None), ("99999999999999999999G", None), ("20000000000T", None),
+            ("64G", Some(64 << 30)),
+            ("512 MiB", Some(512 << 20)),
+            ("10", Some(10)),
+            ("1kb", Some(1024)),
+            ("2T", Some(2 << 40)),
+            ("1.5G", None),
+            ("G", None),
+            ("", None),
+            ("99999999999999999999G", None),
+            ("20000000000T", None),
         ] {
             assert_eq!(size(text), bytes, "{text}");
         }
@@ -115,8 +133,14 @@ mod tests {
     #[test]
     fn networks_are_what_servers_understand() {
         for (text, good) in [
-            ("10.0.1.0/24", true), ("10.0.1.7", true), ("2001:db8::1", true), ("10.0.1.5/24", false),
-            ("0.0.0.0/0", false), ("2001:db8::/64", false), ("10.0.1", false), ("10.0.1.0/33", false),
+            ("10.0.1.0/24", true),
+            ("10.0.1.7", true),
+            ("2001:db8::1", true),
+            ("10.0.1.5/24", false),
+            ("0.0.0.0/0", false),
+            ("2001:db8::/64", false),
+            ("10.0.1", false),
+            ("10.0.1.0/33", false),
         ] {
             assert_eq!(network(text, NetworkUse::Accounts).is_ok(), good, "{text}");
         }

@@ -51,7 +51,10 @@ fn bad_specs_say_where_and_what_instead() {
         ("the whole Internet", with("10.0.1.0/24", "0.0.0.0/0")),
         ("an IPv6 network", with("10.0.1.0/24", "2001:db8::/64")),
         ("no network", with("networks = [\"10.0.1.0/24\"]", "user = \"cloud\"")),
-        ("a duplicate node", with("[cloudstack]", "[[node]]\nname = \"db1\"\naddress = \"10.0.0.12\"\n[cloudstack]")),
+        (
+            "a duplicate node",
+            with("[cloudstack]", "[[node]]\nname = \"db1\"\naddress = \"10.0.0.12\"\n[cloudstack]"),
+        ),
         ("an address that is none", with("\"10.0.0.11\"", "\"10.0.0.256\"")),
         ("no address", with("address = \"10.0.0.11\"\n", "")),
         ("an impossible size", with("[cloudstack]", "[machine]\nmemory = \"3\"\n[cloudstack]")),
@@ -104,7 +107,8 @@ fn found() -> Found {
 fn the_template_is_a_spec() {
     for cloud in [Cloud::None, Cloud::Cloudstack, Cloud::Openstack] {
         let text = spec::template(cloud, &found());
-        let (spec, warnings) = Spec::parse(&text, "template").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let (spec, warnings) =
+            Spec::parse(&text, "template").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         assert!(warnings.is_empty());
         assert_eq!(spec.cluster.cloud, cloud);
         assert_eq!(spec.cluster.server, Vendor::MySql);
@@ -119,7 +123,8 @@ fn every_commented_example_is_a_good_value() {
         let text: String = spec::template(cloud, &found())
             .lines()
             .map(|line| {
-                let example = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+                let example =
+                    line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
                 format!("{}\n", example.unwrap_or(line))
             })
             .collect();

@@ -96,7 +96,10 @@ fn blocked(plan: &Plan) -> bool {
 
 fn refuse_unfit(plan: &Plan) -> Result<(), Failure> {
     if let Some(stop) = plan.stops().next() {
-        return Err(Failure::said(format!("preflight check {} stops: {} ({})", stop.id, stop.found, stop.reason), stop.fix.clone()));
+        return Err(Failure::said(
+            format!("preflight check {} stops: {} ({})", stop.id, stop.found, stop.reason),
+            stop.fix.clone(),
+        ));
     }
     match plan.findings.iter().find(|finding| finding.severity == Severity::Blocks) {
         Some(block) => Err(Failure::said(&block.sentence, block.fix.clone())),
@@ -106,8 +109,12 @@ fn refuse_unfit(plan: &Plan) -> Result<(), Failure> {
 
 fn read_plan(path: &std::path::Path) -> Result<Plan, Failure> {
     let text = files::read_text(path, PLAN_BYTES_MAX)?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::new(anyhow::Error::new(error).context(format!("{} is not a plan", path.display())), "make one with `mainstay plan --out FILE`"))
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(
+            anyhow::Error::new(error).context(format!("{} is not a plan", path.display())),
+            "make one with `mainstay plan --out FILE`",
+        )
+    })
 }
 
 async fn fresh_plan(spec: &Spec, node: &Node, options: &Options, measure: bool) -> Result<Plan, Failure> {
@@ -123,9 +130,13 @@ fn confirm(args: &ApplyArgs, plan: &Plan) -> Result<(), Failure> {
         if args.yes {
             return Ok(());
         }
-        return match output::ask(&format!("This destroys {names} and all in them. Type the names to go on:")) {
+        return match output::ask(&format!("This destroys {names} and all in them. Type the names to go on:"))
+        {
             Some(answer) if answer == names => Ok(()),
-            Some(_) | None => Err(Failure::said("not confirmed; nothing was changed", "type the names exactly, or give --yes")),
+            Some(_) | None => Err(Failure::said(
+                "not confirmed; nothing was changed",
+                "type the names exactly, or give --yes",
+            )),
         };
     }
     if args.yes {
@@ -134,7 +145,10 @@ fn confirm(args: &ApplyArgs, plan: &Plan) -> Result<(), Failure> {
     match output::ask("Carry this out? [y/N]") {
         Some(answer) if answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") => Ok(()),
         Some(_) => Err(Failure::said("not confirmed; nothing was changed", "answer y to go on")),
-        None => Err(Failure::said("there is no terminal to ask on; nothing was changed", "give --yes to carry the plan out")),
+        None => Err(Failure::said(
+            "there is no terminal to ask on; nothing was changed",
+            "give --yes to carry the plan out",
+        )),
     }
 }
 

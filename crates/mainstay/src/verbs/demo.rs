@@ -32,7 +32,8 @@ pub(crate) async fn run(args: &DemoArgs) -> Verb {
     let shown = spec_path.display();
     let (spec, _) = Spec::parse(&text, &spec_path.to_string_lossy())
         .map_err(|errors| Failure::said(errors.to_string(), "please report this"))?;
-    let node = spec.nodes.first().ok_or_else(|| Failure::said("the spec has no node", "please report this"))?;
+    let node =
+        spec.nodes.first().ok_or_else(|| Failure::said("the spec has no node", "please report this"))?;
 
     heading("What CloudStack needs of it, against what it has", &format!("mainstay plan --config {shown}"));
     let observation = setup::observe(&spec, node, &Observe { measure: true }).await?;

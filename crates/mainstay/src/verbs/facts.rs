@@ -49,7 +49,10 @@ pub(crate) fn target(args: &ConnectArgs) -> Result<Target, Failure> {
     let mut target = match &args.defaults_file {
         Some(path) => {
             let file = OptionFile::read(path).map_err(|error| {
-                Failure::new(anyhow::Error::new(error).context(path.display().to_string()), "correct the file, or give --socket or --host instead")
+                Failure::new(
+                    anyhow::Error::new(error).context(path.display().to_string()),
+                    "correct the file, or give --socket or --host instead",
+                )
             })?;
             file.into_target("root", Path::new(SOCKET))
         }
@@ -92,7 +95,10 @@ fn password(args: &ConnectArgs) -> Result<Option<SecretString>, Failure> {
     if let Some(path) = &args.password_file {
         return Ok(Some(secrets::read(path)?));
     }
-    Ok(std::env::var("MAINSTAY_PASSWORD").ok().filter(|_| args.defaults_file.is_none()).map(SecretString::from))
+    Ok(std::env::var("MAINSTAY_PASSWORD")
+        .ok()
+        .filter(|_| args.defaults_file.is_none())
+        .map(SecretString::from))
 }
 
 fn shown<T: fmt::Display>(seen: &Seen<T>) -> String {
@@ -109,7 +115,10 @@ impl fmt::Display for Report {
         let mut line = |name: &str, value: String| writeln!(f, "{name:<14} {value}");
         line("server", format!("{} ({}; {})", server.flavor, server.version_text, server.version_comment))?;
         line("support", self.support.clone())?;
-        line("host", format!("{}, port {}, socket {}", server.hostname, server.port, server.socket.display()))?;
+        line(
+            "host",
+            format!("{}, port {}, socket {}", server.hostname, server.port, server.socket.display()),
+        )?;
         line("data", server.data_dir.display().to_string())?;
         line("server id", format!("{}, uuid {}", server.server_id, shown(&server.server_uuid)))?;
         line("writes", if server.read_only { "refused (read_only)" } else { "accepted" }.to_owned())?;
@@ -120,18 +129,49 @@ impl fmt::Display for Report {
         line("replicas", server.replication.replicas.to_string())?;
         for source in &server.replication.sources {
             let state = |on: bool| if on { "runs" } else { "stopped" };
-            line("replica of", format!("{}:{}, IO {}, SQL {}, lag {} s {}", source.host, source.port,
-                state(source.io_running), state(source.sql_running), shown(&source.lag_seconds), source.last_error))?;
+            line(
+                "replica of",
+                format!(
+                    "{}:{}, IO {}, SQL {}, lag {} s {}",
+                    source.host,
+                    source.port,
+                    state(source.io_running),
+                    state(source.sql_running),
+                    shown(&source.lag_seconds),
+                    source.last_error
+                ),
+            )?;
         }
-        line("GTID", if server.replication.gtid_position.is_empty() { "none".to_owned() } else { server.replication.gtid_position.clone() })?;
+        line(
+            "GTID",
+            if server.replication.gtid_position.is_empty() {
+                "none".to_owned()
+            } else {
+                server.replication.gtid_position.clone()
+            },
+        )?;
         if let Seen::Known(galera) = &server.galera {
-            line("Galera", format!("{}: {}, {}, {} nodes", galera.cluster_name, galera.cluster_status, galera.local_state, galera.cluster_size))?;
+            line(
+                "Galera",
+                format!(
+                    "{}: {}, {}, {} nodes",
+                    galera.cluster_name, galera.cluster_status, galera.local_state, galera.cluster_size
+                ),
+            )?;
         }
-        let databases: Vec<String> = server.databases.iter().map(|database| format!("{} ({} tables)", database.name, database.tables)).collect();
+        let databases: Vec<String> = server
+            .databases
+            .iter()
+            .map(|database| format!("{} ({} tables)", database.name, database.tables))
+            .collect();
         line("databases", if databases.is_empty() { "none".to_owned() } else { databases.join(", ") })?;
         match &server.accounts {
             Seen::Known(accounts) => {
-                let names: Vec<String> = accounts.iter().filter(|account| !account.is_role).map(|account| format!("{}@{}", account.user, account.host)).collect();
+                let names: Vec<String> = accounts
+                    .iter()
+                    .filter(|account| !account.is_role)
+                    .map(|account| format!("{}@{}", account.user, account.host))
+                    .collect();
                 line("accounts", names.join(", "))?;
             }
             Seen::Unknown(why) => line("accounts", format!("not known: {why}"))?,

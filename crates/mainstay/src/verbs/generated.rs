@@ -23,9 +23,9 @@ pub(crate) fn man(args: &ManArgs) -> Verb {
 
 fn write_pages(command: &clap::Command, name: &str, args: &ManArgs, pages: &mut usize) -> anyhow::Result<()> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone().name(name.to_owned())).render(&mut page)?;
+    clap_mangen::Man::new(command.clone().display_name(name.replace(' ', "-"))).render(&mut page)?;
     let path = args.folder.join(format!("{}.1", name.replace(' ', "-")));
-    files::write_atomic(&path, &page, &Ownership { mode: 0o644, owner: None, group: None })?;
+    files::write_atomic(&path, &page, &Ownership::mode(0o644))?;
     *pages += 1;
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
         write_pages(inner, &format!("{name} {}", inner.get_name()), args, pages)?;

@@ -22,7 +22,7 @@ pub(crate) async fn run(args: &InitArgs) -> Verb {
             "edit it, or name another file with --config; `mainstay init --stdout` prints a fresh one",
         ));
     }
-    files::write_atomic(&path, text.as_bytes(), &Ownership { mode: 0o644, owner: None, group: None })?;
+    files::write_atomic(&path, text.as_bytes(), &Ownership::mode(0o644))?;
     output::text(&format!(
         "Wrote {}.\nRead it through, set the networks your clients are in, then run:\n  mainstay plan --config {}",
         path.display(),

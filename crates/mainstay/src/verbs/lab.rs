@@ -8,7 +8,9 @@ use host::command::Command;
 use lab::{ClusterState, Lab, NodeStatus, Topology, UpOptions};
 use serde::Serialize;
 
-use crate::cli::{CloudArg, LabArgs, LabNodeArgs, LabShellArgs, LabSpecArgs, LabUpArgs, ServerArg, TopologyArg};
+use crate::cli::{
+    CloudArg, LabArgs, LabNodeArgs, LabShellArgs, LabSpecArgs, LabUpArgs, ServerArg, TopologyArg,
+};
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 
@@ -31,8 +33,8 @@ pub(crate) async fn run(format: Format, args: &LabArgs) -> Verb {
         LabArgs::Stop(args) => done("stopped", args, lab.stop(&args.name, args.node.as_deref()).await),
         LabArgs::Start(args) => done("started", args, lab.start(&args.name, args.node.as_deref()).await),
         LabArgs::Kill(args) => done("killed", args, lab.kill(&args.name, args.node.as_deref()).await),
-        LabArgs::Pause(args) => done("paused", args, lab.pause(&args.name, args.node.as_deref())),
-        LabArgs::Resume(args) => done("resumed", args, lab.resume(&args.name, args.node.as_deref())),
+        LabArgs::Pause(args) => done("paused", args, lab.pause(&args.name, args.node.as_deref()).await),
+        LabArgs::Resume(args) => done("resumed", args, lab.resume(&args.name, args.node.as_deref()).await),
         LabArgs::Logs(args) => logs(&lab, args),
         LabArgs::Shell(args) => shell(&lab, args).await,
         LabArgs::Spec(args) => print_spec(&lab, args).await,
@@ -53,7 +55,10 @@ pub(crate) const fn vendor(arg: ServerArg) -> Vendor {
 
 fn done(verb: &str, args: &LabNodeArgs, result: Result<(), lab::LabError>) -> Verb {
     result?;
-    output::message(&format!("{} {verb}", args.node.as_deref().map_or_else(|| args.name.clone(), |node| format!("{}/{node}", args.name))));
+    output::message(&format!(
+        "{} {verb}",
+        args.node.as_deref().map_or_else(|| args.name.clone(), |node| format!("{}/{node}", args.name))
+    ));
     Ok(Outcome::Good)
 }
 
@@ -84,11 +89,29 @@ struct Up {
 impl fmt::Display for Up {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cluster = &self.cluster;
-        writeln!(f, "{} is up in {:.1} s: {} x {}\n", cluster.name, self.seconds, cluster.nodes.len(), cluster.flavor)?;
+        writeln!(
+            f,
+            "{} is up in {:.1} s: {} x {}\n",
+            cluster.name,
+            self.seconds,
+            cluster.nodes.len(),
+            cluster.flavor
+        )?;
         for node in &cluster.nodes {
-            writeln!(f, "  {:<8} {}:{:<6} socket {}", node.name, node.host, node.port, node.socket.display())?;
+            writeln!(
+                f,
+                "  {:<8} {}:{:<6} socket {}",
+                node.name,
+                node.host,
+                node.port,
+                node.socket.display()
+            )?;
         }
-        writeln!(f, "\nTry: mainstay lab shell {0}\n     mainstay lab status {0}\n     mainstay lab down {0}", cluster.name)
+        writeln!(
+            f,
+            "\nTry: mainstay lab shell {0}\n     mainstay lab status {0}\n     mainstay lab down {0}",
+            cluster.name
+        )
     }
 }
 
@@ -103,7 +126,14 @@ impl fmt::Display for Clusters {
             return writeln!(f, "No clusters. Bring one up: mainstay lab up --name try");
         }
         for cluster in &self.clusters {
-            writeln!(f, "{:<16} {} x {}  {}", cluster.name, cluster.nodes.len(), cluster.flavor, cluster.folder.display())?;
+            writeln!(
+                f,
+                "{:<16} {} x {}  {}",
+                cluster.name,
+                cluster.nodes.len(),
+                cluster.flavor,
+                cluster.folder.display()
+            )?;
         }
         Ok(())
     }
@@ -120,8 +150,12 @@ impl fmt::Display for Nodes {
         for node in &self.nodes {
             let pid = node.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
             let server = node.flavor.known().map_or_else(|| "-".to_owned(), ToString::to_string);
-            let role = node.role.known().map_or_else(|| "-".to_owned(), |role| format!("{role:?}").to_lowercase());
-            let writes = node.read_only.known().map_or("-", |read_only| if *read_only { "read-only" } else { "writable" });
+            let role =
+                node.role.known().map_or_else(|| "-".to_owned(), |role| format!("{role:?}").to_lowercase());
+            let writes = node
+                .read_only
+                .known()
+                .map_or("-", |read_only| if *read_only { "read-only" } else { "writable" });
             let process = format!("{:?}", node.process).to_lowercase();
             writeln!(f, "{:<8} {process:<8} pid {pid:<8} {server:<18} {role:<8} {writes}", node.name)?;
         }
@@ -153,7 +187,8 @@ async fn shell(lab: &Lab, args: &LabShellArgs) -> Verb {
     if let Some(sql) = &args.execute {
         words.push(format!("--execute={sql}"));
     }
-    let command = Command::from_words(&words).ok_or_else(|| Failure::said("no client was found", "install mariadb-client"))?;
+    let command = Command::from_words(&words)
+        .ok_or_else(|| Failure::said("no client was found", "install mariadb-client"))?;
     let status = command.run_on_terminal().await?;
     if status.success() {
         Ok(Outcome::Good)
@@ -177,14 +212,18 @@ pub(crate) async fn spec_for(
 ) -> Result<String, Failure> {
     let own = cluster.folder.join("mainstay");
     let program = server::ServerProgram::find(cluster.server_root.as_deref(), cluster.vendor).await?;
-    let first = cluster.nodes.first().ok_or_else(|| Failure::said("the cluster has no nodes", "mainstay lab up"))?;
+    let first =
+        cluster.nodes.first().ok_or_else(|| Failure::said("the cluster has no nodes", "mainstay lab up"))?;
     let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let path = |path: PathBuf| quote(&path.to_string_lossy());
-    let (vendor, cloud_name) = (cluster.vendor.name().to_lowercase(), match cloud {
-        CloudArg::Cloudstack => "cloudstack",
-        CloudArg::Openstack => "openstack",
-        CloudArg::None => "none",
-    });
+    let (vendor, cloud_name) = (
+        cluster.vendor.name().to_lowercase(),
+        match cloud {
+            CloudArg::Cloudstack => "cloudstack",
+            CloudArg::Openstack => "openstack",
+            CloudArg::None => "none",
+        },
+    );
     let topology = match cluster.topology {
         Topology::Single => "single",
         Topology::Replication => "replication",
@@ -193,12 +232,18 @@ pub(crate) async fn spec_for(
     let mut text = format!(
         "# For the lab cluster {0}; its own files are in {1}.\n[cluster]\nname = {2}\nserver = \"{vendor}\"\n\
          topology = \"{topology}\"\ncloud = \"{cloud_name}\"\n",
-        cluster.name, own.display(), quote(&cluster.name)
+        cluster.name,
+        own.display(),
+        quote(&cluster.name)
     );
     for node in &cluster.nodes {
         text.push_str(&format!(
             "\n[[node]]\nname = {}\naddress = {}\nport = {}\nsocket = {}\ndata_dir = {}\n",
-            quote(&node.name), quote(&node.host), node.port, path(node.socket.clone()), path(node.datadir.clone())
+            quote(&node.name),
+            quote(&node.host),
+            node.port,
+            path(node.socket.clone()),
+            path(node.datadir.clone())
         ));
     }
     let command: Vec<String> = program.command(&first.defaults_file).iter().map(|word| quote(word)).collect();

@@ -54,15 +54,26 @@ pub(crate) fn run(format: Format, args: &OpenstackArgs) -> Verb {
     let loaded = context::load(&args.spec)?;
     let spec = &loaded.spec;
     let Some(cloud) = &spec.openstack else {
-        return Err(Failure::said("the spec is not for OpenStack", "set `cloud = \"openstack\"` in [cluster]"));
+        return Err(Failure::said(
+            "the spec is not for OpenStack",
+            "set `cloud = \"openstack\"` in [cluster]",
+        ));
     };
-    let unknown = args.services.iter().find(|name| cloud.services.iter().all(|service| service.name != **name));
+    let unknown =
+        args.services.iter().find(|name| cloud.services.iter().all(|service| service.name != **name));
     if let Some(name) = unknown {
         let names: Vec<&str> = cloud.services.iter().map(|service| service.name.as_str()).collect();
-        return Err(Failure::said(format!("the spec has no service {name}"), format!("its services are {}", names.join(", "))));
+        return Err(Failure::said(
+            format!("the spec has no service {name}"),
+            format!("its services are {}", names.join(", ")),
+        ));
     }
     let mut urls = Vec::new();
-    for service in cloud.services.iter().filter(|service| args.services.is_empty() || args.services.contains(&service.name)) {
+    for service in cloud
+        .services
+        .iter()
+        .filter(|service| args.services.is_empty() || args.services.contains(&service.name))
+    {
         urls.extend(service_urls(spec, service, args.secrets)?);
     }
     output::result(format, &Urls { urls, masked: !args.secrets });
@@ -79,7 +90,8 @@ fn service_urls(spec: &Spec, service: &OpenStackService, reveal: bool) -> Result
     let ca = spec.tls.as_ref().map(|tls| tls.dir.join("ca.pem"));
     let password = if reveal { secrets::read(&service.password_file)? } else { SecretString::from("MASK") };
     let url = |database: &str| {
-        let url = openstack::connection_url(&service.name, &password, &host, first.port, database, ca.as_deref());
+        let url =
+            openstack::connection_url(&service.name, &password, &host, first.port, database, ca.as_deref());
         let text = url.expose_secret().to_owned();
         if reveal { text } else { text.replacen(":MASK@", &format!(":{MASK}@"), 1) }
     };
@@ -92,7 +104,8 @@ fn service_urls(spec: &Spec, service: &OpenStackService, reveal: bool) -> Result
             Url {
                 service: service.name.clone(),
                 database: database.clone(),
-                file: target.map_or_else(|| format!("/etc/{0}/{0}.conf", service.name), |target| target.file.clone()),
+                file: target
+                    .map_or_else(|| format!("/etc/{0}/{0}.conf", service.name), |target| target.file.clone()),
                 section: target.map_or_else(|| "database".to_owned(), |target| target.section.clone()),
                 option: target.map_or_else(|| "connection".to_owned(), |target| target.option.clone()),
                 remark: target.map_or_else(String::new, |target| target.remark.clone()),

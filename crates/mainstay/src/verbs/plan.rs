@@ -16,12 +16,15 @@ pub(crate) async fn run(format: Format, args: &PlanArgs) -> Verb {
     let plan = plan::make(&loaded.spec, &node, &observation, &options);
     if let Some(path) = &args.out {
         let json = serde_json::to_vec_pretty(&plan)?;
-        files::write_atomic(&context::absolute(path), &json, &Ownership { mode: 0o644, owner: None, group: None })?;
+        files::write_atomic(&context::absolute(path), &json, &Ownership::mode(0o644))?;
     }
     output::result(format, &plan);
     if plan.differs() || plan.stops().next().is_some() {
         if format == Format::Text && !plan.steps.is_empty() {
-            output::message(&format!("Run `mainstay apply --config {}` to carry it out.", loaded.path.display()));
+            output::message(&format!(
+                "Run `mainstay apply --config {}` to carry it out.",
+                loaded.path.display()
+            ));
         }
         return Ok(Outcome::Differs);
     }

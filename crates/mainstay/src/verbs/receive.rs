@@ -30,11 +30,17 @@ pub(crate) async fn run(args: &ReceiveArgs) -> Verb {
     let limit = u64::try_from(BUNDLE_BYTES_MAX).unwrap_or(u64::MAX);
     std::io::stdin().lock().take(limit).read_to_end(&mut json)?;
     let bundle: Bundle = serde_json::from_slice(&json).map_err(|_| {
-        Failure::said("what came over standard input is no bundle", "run `mainstay apply --all` on the first node")
+        Failure::said(
+            "what came over standard input is no bundle",
+            "run `mainstay apply --all` on the first node",
+        )
     })?;
     let spec = spec_in(&bundle)?;
     if spec.node(&args.node).is_none() {
-        return Err(Failure::said(format!("the bundle's spec has no node {}", args.node), "run `mainstay apply --all` again"));
+        return Err(Failure::said(
+            format!("the bundle's spec has no node {}", args.node),
+            "run `mainstay apply --all` again",
+        ));
     }
     for path in bundle.unpack(&spec.service.user)? {
         output::message(&format!("wrote {}", path.display()));
@@ -43,7 +49,10 @@ pub(crate) async fn run(args: &ReceiveArgs) -> Verb {
 }
 
 fn spec_in(bundle: &Bundle) -> Result<Spec, Failure> {
-    let text = bundle.spec_text().ok_or_else(|| Failure::said("the bundle holds no spec", "run `mainstay apply --all` again"))?;
-    let (spec, _) = Spec::parse(text, "the bundle's spec").map_err(|errors| Failure::said(errors.to_string(), "run the same version on both nodes"))?;
+    let text = bundle
+        .spec_text()
+        .ok_or_else(|| Failure::said("the bundle holds no spec", "run `mainstay apply --all` again"))?;
+    let (spec, _) = Spec::parse(text, "the bundle's spec")
+        .map_err(|errors| Failure::said(errors.to_string(), "run the same version on both nodes"))?;
     Ok(spec)
 }

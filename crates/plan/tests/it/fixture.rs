@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use facts::{
-    AccountFacts, AuthHash, DatabaseFacts, DiskMeasure, HostFacts, PackageManager, Replication, Seen, ServerFacts,
-    ServerTls,
+    AccountFacts, AuthHash, DatabaseFacts, DiskMeasure, HostFacts, PackageManager, Replication, Seen,
+    ServerFacts, ServerTls,
 };
 use flavor::{Flavor, Vendor, Version};
 use plan::{
-    CloudStackSeen, LoadMark, Measured, Observation, Options, PasswordMatch, Plan, SecretSeen, State, TlsFiles,
-    make, wanted_accounts,
+    CloudStackSeen, LoadMark, Measured, Observation, Options, PasswordMatch, Plan, SecretSeen, State,
+    TlsFiles, make, wanted_accounts,
 };
 use spec::{ServiceManager, Spec};
 
 /// A CloudStack cluster of one node on this vendor's server.
-pub fn cloudstack_spec(vendor: Vendor) -> Spec {
+pub(crate) fn cloudstack_spec(vendor: Vendor) -> Spec {
     spec(&format!(
         r#"
 [cluster]
@@ -40,11 +40,11 @@ schema_dir = "/usr/share/cloudstack-management/setup"
     ))
 }
 
-pub fn spec(text: &str) -> Spec {
+pub(crate) fn spec(text: &str) -> Spec {
     Spec::parse(text, "mainstay.toml").map(|(spec, _)| spec).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-pub fn flavor(vendor: Vendor) -> Flavor {
+pub(crate) fn flavor(vendor: Vendor) -> Flavor {
     match vendor {
         Vendor::MariaDb => Flavor { vendor, version: Version::new(10, 11, 19) },
         Vendor::MySql => Flavor { vendor, version: Version::new(9, 7, 4) },
@@ -63,7 +63,7 @@ fn variables(vendor: Vendor) -> BTreeMap<String, String> {
 }
 
 /// A server as it is right after installation.
-pub fn fresh_server(vendor: Vendor) -> ServerFacts {
+pub(crate) fn fresh_server(vendor: Vendor) -> ServerFacts {
     ServerFacts {
         flavor: flavor(vendor),
         version_text: flavor(vendor).version.to_string(),
@@ -100,7 +100,7 @@ const fn socket_plugin(vendor: Vendor) -> &'static str {
     }
 }
 
-pub fn account(user: &str, host: &str, plugin: &str, grants: &[&str]) -> AccountFacts {
+pub(crate) fn account(user: &str, host: &str, plugin: &str, grants: &[&str]) -> AccountFacts {
     AccountFacts {
         user: user.to_owned(),
         host: host.to_owned(),
@@ -114,7 +114,7 @@ pub fn account(user: &str, host: &str, plugin: &str, grants: &[&str]) -> Account
     }
 }
 
-pub fn database(name: &str, tables: u64) -> DatabaseFacts {
+pub(crate) fn database(name: &str, tables: u64) -> DatabaseFacts {
     DatabaseFacts {
         name: name.to_owned(),
         charset: "utf8mb4".to_owned(),
@@ -142,7 +142,7 @@ fn host() -> HostFacts {
 }
 
 /// A host with a freshly installed server on it.
-pub fn fresh(vendor: Vendor) -> Observation {
+pub(crate) fn fresh(vendor: Vendor) -> Observation {
     Observation {
         node: "db1".to_owned(),
         taken_at: "2026-11-21T03:00:00Z".parse().unwrap(),
@@ -163,6 +163,7 @@ pub fn fresh(vendor: Vendor) -> Observation {
                 server: Seen::Absent,
                 client: Seen::Absent,
                 server_key: Seen::Absent,
+                unread: false,
             }),
             secrets: BTreeMap::new(),
             passwords: BTreeMap::new(),
@@ -197,7 +198,7 @@ pub fn fresh(vendor: Vendor) -> Observation {
 }
 
 /// The same host after its plan was carried out: what the plan wants is what is there.
-pub fn applied(spec: &Spec, vendor: Vendor) -> Observation {
+pub(crate) fn applied(spec: &Spec, vendor: Vendor) -> Observation {
     let mut seen = fresh(vendor);
     let first = plan_for(spec, &seen);
     for step in &first.steps {
@@ -267,18 +268,18 @@ pub fn applied(spec: &Spec, vendor: Vendor) -> Observation {
 }
 
 /// The plan for the spec's first node, which must satisfy the linter.
-pub fn plan_for(spec: &Spec, seen: &Observation) -> Plan {
+pub(crate) fn plan_for(spec: &Spec, seen: &Observation) -> Plan {
     plan_with(spec, seen, &Options::default())
 }
 
-pub fn plan_with(spec: &Spec, seen: &Observation, options: &Options) -> Plan {
+pub(crate) fn plan_with(spec: &Spec, seen: &Observation, options: &Options) -> Plan {
     let plan = make(spec, &spec.nodes[0], seen, options);
     assert_eq!(plan::lint(&plan), []);
     plan
 }
 
 /// The running server of an observation.
-pub fn server(seen: &mut Observation) -> &mut ServerFacts {
+pub(crate) fn server(seen: &mut Observation) -> &mut ServerFacts {
     match &mut seen.state.server {
         Seen::Known(server) => server,
         Seen::Unknown(_) | Seen::Absent => panic!("the fixture's server runs"),

@@ -54,7 +54,12 @@ fn openstack_on_a_fresh_mariadb() {
 fn drift_of_every_kind_at_once() {
     let spec = cloudstack_spec(Vendor::MariaDb);
     let mut seen = applied(&spec, Vendor::MariaDb);
-    let content = seen.state.config_content.known().unwrap().replace("max_allowed_packet = 67108864", "max_allowed_packet = 1M");
+    let content = seen
+        .state
+        .config_content
+        .known()
+        .unwrap()
+        .replace("max_allowed_packet = 67108864", "max_allowed_packet = 1M");
     seen.state.config_content = Seen::Known(content);
     let running = server(&mut seen);
     running.variables.insert("max_connections".to_owned(), "50".to_owned());

@@ -81,7 +81,11 @@ fn a_variable_the_server_does_not_have_blocks() {
     let mut spec = cloudstack_spec(Vendor::MariaDb);
     spec.config.variables.insert("innodb_bufer_pool_dump_pct".to_owned(), "25".to_owned());
     let plan = plan_for(&spec, &applied(&spec, Vendor::MariaDb));
-    assert!(plan.findings.iter().any(|finding| finding.severity == Severity::Blocks && finding.sentence.contains("innodb_bufer")));
+    assert!(
+        plan.findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Blocks && finding.sentence.contains("innodb_bufer"))
+    );
 }
 
 #[test]
@@ -99,7 +103,11 @@ fn a_clients_account_without_its_password_file_blocks() {
     let file = spec.cloudstack.as_ref().unwrap().password_file.clone();
     seen.state.secrets.insert(file, SecretSeen::Absent);
     let plan = plan_for(&spec, &seen);
-    assert!(plan.findings.iter().any(|finding| finding.id == "secret/cloud/unknown" && finding.severity == Severity::Blocks));
+    assert!(
+        plan.findings
+            .iter()
+            .any(|finding| finding.id == "secret/cloud/unknown" && finding.severity == Severity::Blocks)
+    );
 }
 
 #[test]
@@ -114,7 +122,8 @@ fn stray_grants_are_revoked_exactly() {
     ] {
         let mut seen = applied(&spec, Vendor::MariaDb);
         let Seen::Known(accounts) = &mut server(&mut seen).accounts else { panic!() };
-        let cloud = accounts.iter_mut().find(|seen| seen.user == "cloud" && seen.host == "localhost").unwrap();
+        let cloud =
+            accounts.iter_mut().find(|seen| seen.user == "cloud" && seen.host == "localhost").unwrap();
         cloud.grants.push(line.to_owned());
         let plan = plan_for(&spec, &seen);
         let grants: Vec<&str> = plan
@@ -147,7 +156,11 @@ fn a_passwordless_root_is_closed_only_by_the_os_root() {
         let Seen::Known(accounts) = &mut server(&mut seen).accounts else { panic!() };
         accounts[0] = account("root", "localhost", "caching_sha2_password", &[]);
         accounts.push(account("root", "db1", "mysql_native_password", &[]));
-        assert_eq!(ids(&plan_for(&spec, &seen)), ["account/root@localhost/socket", "account/root@db1/drop"], "{vendor}");
+        assert_eq!(
+            ids(&plan_for(&spec, &seen)),
+            ["account/root@localhost/socket", "account/root@db1/drop"],
+            "{vendor}"
+        );
         seen.state.run_as_root = false;
         assert_eq!(ids(&plan_for(&spec, &seen)), ["account/root@db1/drop"], "{vendor}");
     }
@@ -180,7 +193,11 @@ fn somebody_elses_database_is_refused_until_its_name_is_typed() {
     let mut seen = fresh(Vendor::MariaDb);
     server(&mut seen).databases = vec![database("cloud", 3)];
     let plan = plan_for(&spec, &seen);
-    assert!(plan.findings.iter().any(|finding| finding.id == "database/cloud" && finding.severity == Severity::Blocks));
+    assert!(
+        plan.findings
+            .iter()
+            .any(|finding| finding.id == "database/cloud" && finding.severity == Severity::Blocks)
+    );
     assert!(!ids(&plan).contains(&"cloudstack/schema"));
     let typed = Options { recreate: vec!["cloud".to_owned(), "cloud_usage".to_owned()] };
     let plan = plan_with(&spec, &seen, &typed);
@@ -201,6 +218,15 @@ fn a_certificate_near_its_end_is_renewed_and_read_again() {
         certificate.not_after_epoch_seconds = soon;
     }
     assert_eq!(ids(&plan_for(&spec, &seen)), ["tls/server", "tls/reload"]);
+}
+
+#[test]
+fn a_certificate_that_was_issued_and_not_read_is_read() {
+    let spec = cloudstack_spec(Vendor::MariaDb);
+    let mut seen = applied(&spec, Vendor::MariaDb);
+    server(&mut seen).tls.enabled = true;
+    seen.state.tls.as_mut().unwrap().unread = true;
+    assert_eq!(ids(&plan_for(&spec, &seen)), ["tls/reload"]);
 }
 
 #[test]
@@ -255,7 +281,9 @@ fn a_missing_database_key_of_an_upgraded_schema_blocks() {
     seen.state.cloudstack.as_mut().unwrap().version = Seen::Known(("4.22.0.0".to_owned(), true));
     let plan = plan_for(&spec, &seen);
     let blocks = |plan: &Plan, path: &PathBuf| {
-        plan.findings.iter().any(|finding| finding.severity == Severity::Blocks && finding.sentence.contains(&*path.to_string_lossy()))
+        plan.findings.iter().any(|finding| {
+            finding.severity == Severity::Blocks && finding.sentence.contains(&*path.to_string_lossy())
+        })
     };
     assert!(blocks(&plan, &key));
     seen.state.secrets.insert(key.clone(), SecretSeen::Present);

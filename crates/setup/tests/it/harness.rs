@@ -10,23 +10,23 @@ use setup::{Applied, Observe, Progress, SetupError};
 use spec::{Node, Spec};
 
 /// The MySQL tree that `scripts/mysql-root.sh` makes.
-pub fn mysql_root() -> Option<PathBuf> {
+pub(crate) fn mysql_root() -> Option<PathBuf> {
     let named = std::env::var_os("MAINSTAY_TEST_MYSQL_ROOT").map(PathBuf::from);
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/mysql");
     named.or(Some(made)).filter(|root| root.join("usr/sbin/mysqld").exists())
 }
 
 /// A running server with a spec of ours for it. Dropping it stops the server and removes everything.
-pub struct Bench {
+pub(crate) struct Bench {
     lab: Lab,
-    pub cluster: ClusterState,
-    pub folder: tempfile::TempDir,
-    pub spec: Spec,
-    pub vendor: Vendor,
+    pub(crate) cluster: ClusterState,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) spec: Spec,
+    pub(crate) vendor: Vendor,
 }
 
 /// The vendors whose servers are here, each said when it is not.
-pub async fn vendors() -> Vec<Vendor> {
+pub(crate) async fn vendors() -> Vec<Vendor> {
     let mut here = Vec::new();
     for vendor in [Vendor::MariaDb, Vendor::MySql] {
         let root = if vendor == Vendor::MySql { mysql_root() } else { None };
@@ -40,7 +40,7 @@ pub async fn vendors() -> Vec<Vendor> {
 
 impl Bench {
     /// A fresh durable server, and the spec that `text` ends with.
-    pub async fn new(vendor: Vendor, sections: &str) -> Self {
+    pub(crate) async fn new(vendor: Vendor, sections: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lab = Lab::open(folder.path().join("lab")).unwrap();
         let mut options = UpOptions::new("t", Topology::Single, vendor);
@@ -48,43 +48,44 @@ impl Bench {
         let cluster = lab.up(&options).await.unwrap();
         let program = ServerProgram::find(options.server_root.as_deref(), vendor).await.unwrap();
         let text = spec_text(&cluster, &program, folder.path(), sections);
-        let (spec, _) = Spec::parse(&text, "mainstay.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let (spec, _) =
+            Spec::parse(&text, "mainstay.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         Self { lab, cluster, folder, spec, vendor }
     }
 
-    pub fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         &self.spec.nodes[0]
     }
 
-    pub fn lab_node(&self) -> &NodeState {
+    pub(crate) fn lab_node(&self) -> &NodeState {
         &self.cluster.nodes[0]
     }
 
     /// The plan as it is now.
-    pub async fn plan(&self) -> Plan {
+    pub(crate) async fn plan(&self) -> Plan {
         let seen = setup::observe(&self.spec, self.node(), &Observe { measure: false }).await.unwrap();
         let plan = plan::make(&self.spec, self.node(), &seen, &Options::default());
         assert_eq!(plan::lint(&plan), []);
         plan
     }
 
-    pub async fn apply(&self, plan: &Plan) -> Result<Applied, SetupError> {
+    pub(crate) async fn apply(&self, plan: &Plan) -> Result<Applied, SetupError> {
         setup::apply(&self.spec, self.node(), plan, &Options::default(), &mut Silent).await
     }
 
     /// Plans and applies until nothing is left, which one round must do.
-    pub async fn converge(&self) {
+    pub(crate) async fn converge(&self) {
         let plan = self.plan().await;
         let applied = self.apply(&plan).await.unwrap();
         assert!(!applied.remaining.differs(), "{}", applied.remaining);
     }
 
-    pub async fn connection(&self) -> Connection {
+    pub(crate) async fn connection(&self) -> Connection {
         Connection::open(&self.lab_node().root_target(), &Limits::default()).await.unwrap()
     }
 
     /// Runs statements as root over the socket.
-    pub async fn run(&self, statements: &[&str]) {
+    pub(crate) async fn run(&self, statements: &[&str]) {
         let mut connection = self.connection().await;
         for statement in statements {
             connection.execute(&Sql::plain(*statement)).await.unwrap();
@@ -92,12 +93,12 @@ impl Bench {
         connection.close().await;
     }
 
-    pub fn secret(&self, name: &str) -> PathBuf {
+    pub(crate) fn secret(&self, name: &str) -> PathBuf {
         self.folder.path().join("secrets").join(name)
     }
 
     /// Stops the server and removes it. The temporary folder goes with the bench.
-    pub async fn down(self) {
+    pub(crate) async fn down(self) {
         self.lab.down("t").await.unwrap();
     }
 }
@@ -120,7 +121,8 @@ impl Progress for Silent {
 
 fn spec_text(cluster: &ClusterState, program: &ServerProgram, folder: &Path, sections: &str) -> String {
     let node = &cluster.nodes[0];
-    let command: Vec<String> = program.command(&node.defaults_file).iter().map(|word| format!("{word:?}")).collect();
+    let command: Vec<String> =
+        program.command(&node.defaults_file).iter().map(|word| format!("{word:?}")).collect();
     let own = folder.display();
     format!(
         "[cluster]\nname = \"t\"\nserver = \"{}\"\n{}\n\
@@ -142,4 +144,5 @@ fn spec_text(cluster: &ClusterState, program: &ServerProgram, folder: &Path, sec
 }
 
 /// The sections of a CloudStack spec for the bench: the first line goes into `[cluster]`.
-pub const CLOUDSTACK: &str = "cloud = \"cloudstack\"\n[cloudstack]\nnetworks = [\"127.0.0.0/8\", \"10.0.0.0/18\"]\n";
+pub(crate) const CLOUDSTACK: &str =
+    "cloud = \"cloudstack\"\n[cloudstack]\nnetworks = [\"127.0.0.0/8\", \"10.0.0.0/18\"]\n";

@@ -14,7 +14,9 @@ async fn real_apply_leaves_nothing_to_do() {
         assert!(!second.differs(), "{vendor}: {second}");
         let audit = std::fs::read_to_string(bench.folder.path().join("state/audit.jsonl")).unwrap();
         for step in &first.steps {
-            let done = audit.lines().any(|line| line.contains("step-done") && line.contains(&format!("{:?}", step.id)));
+            let done = audit
+                .lines()
+                .any(|line| line.contains("step-done") && line.contains(&format!("{:?}", step.id)));
             assert!(done, "{vendor}: {} is not in the audit log", step.id);
         }
         bench.down().await;

@@ -26,7 +26,7 @@ fn another(name: &str, kind: ValueKind, now: &str) -> String {
         (_, ValueKind::Number) => match now.parse::<u64>().unwrap() {
             // Sizes stay multiples of any grain, limits stay useful.
             large if large > 1 << 20 => (large / 2).to_string(),
-            small => (small + 1024).to_string(),
+            small => (small + 4096).to_string(),
         },
         (_, ValueKind::Text | ValueKind::Set | ValueKind::Path) => panic!("{name} needs a value here"),
     }
@@ -54,7 +54,10 @@ async fn real_every_managed_variable_set_by_hand_shows_alone() {
                 // Each drags the other along.
                 continue;
             }
-            connection.execute(&Sql::plain(format!("SET GLOBAL {name} = {other}"))).await.unwrap_or_else(|error| panic!("{vendor} {name} = {other}: {error}"));
+            connection
+                .execute(&Sql::plain(format!("SET GLOBAL {name} = {other}")))
+                .await
+                .unwrap_or_else(|error| panic!("{vendor} {name} = {other}: {error}"));
             assert_eq!(ids(&bench).await, [format!("variable/{name}")], "{vendor}");
             let plan = bench.plan().await;
             let applied = bench.apply(&plan).await.unwrap_or_else(|error| panic!("{vendor} {name}: {error}"));
@@ -81,18 +84,27 @@ async fn real_grants_accounts_and_files_changed_by_hand_show_alone() {
         assert_eq!(ids(&bench).await, ["account/cloud@localhost/grant/*.*"], "{vendor}");
         bench.converge().await;
 
-        let password = if vendor == Vendor::MySql { "IDENTIFIED BY 'Other-1'" } else { "IDENTIFIED BY 'other'" };
+        let password =
+            if vendor == Vendor::MySql { "IDENTIFIED BY 'Other-1'" } else { "IDENTIFIED BY 'other'" };
         bench.run(&[&format!("ALTER USER 'cloud'@'localhost' {password}")]).await;
         assert_eq!(ids(&bench).await, ["account/cloud@localhost/password"], "{vendor}");
         bench.converge().await;
 
         bench.run(&["DROP USER 'mainstay_backup'@'localhost'"]).await;
-        assert_eq!(ids(&bench).await, ["account/mainstay_backup@localhost/create", "account/mainstay_backup@localhost/grant/*.*"], "{vendor}");
+        assert_eq!(
+            ids(&bench).await,
+            ["account/mainstay_backup@localhost/create", "account/mainstay_backup@localhost/grant/*.*"],
+            "{vendor}"
+        );
         bench.converge().await;
 
         let file = bench.lab_node().conf_dir.join("zz-mainstay.cnf");
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::OpenOptions::new().append(true).open(&file).and_then(|mut file| std::io::Write::write_all(&mut file, b"max_connections = 12\n")).unwrap();
+        std::fs::OpenOptions::new()
+            .append(true)
+            .open(&file)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, b"max_connections = 12\n"))
+            .unwrap();
         assert_eq!(ids(&bench).await, ["config/file"], "{vendor}");
         bench.converge().await;
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
