@@ -44,6 +44,7 @@ const OURS: [&str; 4] = ["cloud", "cloud_usage", "billing", "cloudbridge"];
 
 /// Decides on one statement of a setup file.
 #[must_use]
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other kind of statement is judged by its words")]
 pub fn disposition(statement: &str) -> Disposition {
     match classify(statement) {
         Kind::CreateUser | Kind::DropUser | Kind::Grant | Kind::Revoke => Disposition::Skip(ACCOUNTS),
@@ -67,7 +68,7 @@ fn ours(name: &str) -> bool {
 /// Statements that `classify` has no kind for, by the words in them.
 fn by_words(statement: &str) -> Disposition {
     let words: Vec<String> = lex(statement)
-        .filter(|token| token.is_significant())
+        .filter(sqltext::Token::is_significant)
         .map(|token| sqltext::unquote(token.text).to_ascii_lowercase())
         .collect();
     let has = |sequence: &[&str]| {

@@ -236,7 +236,6 @@ fn load_schema(cloudstack: &CloudStack, seen: &CloudStackSeen, out: &mut Databas
                 .iter()
                 .map(|(name, sha256)| SchemaFile { name: name.clone(), sha256: sha256.clone() })
                 .collect(),
-            user: cloudstack.user.clone(),
         },
     });
 }

@@ -4,6 +4,7 @@
 //! come in as values, and a [`Plan`] is complete, so carrying it out leaves nothing to decide. It deliberately
 //! does nothing itself and never sees a password, only whether one matches.
 
+mod account_steps;
 mod accounts;
 mod config_file;
 mod databases;

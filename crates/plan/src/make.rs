@@ -9,7 +9,8 @@ use facts::{Seen, ServerFacts};
 use flavor::Flavor;
 use spec::{Node, RestartPolicy, ServiceManager, Spec};
 
-use crate::accounts::{account_steps, password_files, unknown_passwords, wanted_accounts};
+use crate::account_steps::{account_steps, password_files, unknown_passwords};
+use crate::accounts::wanted_accounts;
 use crate::databases::{database_steps, encrypted_already};
 use crate::observation::{Observation, SecretSeen};
 use crate::settings::{Inputs, WantedSetting, wanted_settings};
@@ -291,7 +292,7 @@ impl Part<'_> {
                         "the server does not run, and `manager = \"none\"` says that it is not started here"
                             .to_owned(),
                     fix: "start it, then plan again".to_owned(),
-                })
+                });
             }
             Seen::Unknown(_) | Seen::Absent => {
                 plan.steps.push(service_step(
@@ -317,7 +318,7 @@ impl Part<'_> {
                 None => unknown_variable(&setting, self.flavor, plan),
                 Some(found) if same(setting.kind, found, &setting.value) => {}
                 Some(found) if setting.dynamic && fits_live(&setting, server) => {
-                    live.push((setting, found.clone()))
+                    live.push((setting, found.clone()));
                 }
                 Some(found) => pending.push((setting, found.clone())),
             }

@@ -101,9 +101,9 @@ fn sha256_crypt(password: &[u8], salt: &[u8], rounds: u32) -> String {
     for round in 0..rounds {
         let mut next = Sha256::new();
         if round % 2 == 1 {
-            next.update(&p)
+            next.update(&p);
         } else {
-            next.update(c)
+            next.update(c);
         }
         if round % 3 != 0 {
             next.update(&s);
@@ -112,9 +112,9 @@ fn sha256_crypt(password: &[u8], salt: &[u8], rounds: u32) -> String {
             next.update(&p);
         }
         if round % 2 == 1 {
-            next.update(c)
+            next.update(c);
         } else {
-            next.update(&p)
+            next.update(&p);
         }
         c = next.finalize();
     }

@@ -297,8 +297,6 @@ pub enum Action {
         dir: PathBuf,
         /// The files, in order.
         files: Vec<SchemaFile>,
-        /// Account the setup scripts assume is `cloud`.
-        user: String,
     },
     /// Write the management key file.
     WriteKeyFile {

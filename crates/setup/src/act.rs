@@ -2,6 +2,7 @@
 //!
 //! Nothing is chosen here. Secrets are read from their files at the moment they are needed and leave only in
 //! statements that are marked secret.
+#![expect(clippy::wildcard_enum_match_arm, reason = "the groups in `carry_out` name every action once")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -116,7 +117,7 @@ impl<'a> Act<'a> {
                 public_file(path, content.as_bytes())?;
             }
             Action::WriteKeyFile { path, key_from, group } => {
-                cloudstack_files::write_key(path, key_from, group)?
+                cloudstack_files::write_key(path, key_from, group)?;
             }
             Action::WriteProperties { path, keys } => {
                 cloudstack_files::write_properties(self.spec, self.node, path, keys)?;
@@ -185,7 +186,7 @@ impl<'a> Act<'a> {
                 }
             }
             Action::DropAccount { user, host } => {
-                self.run(format!("DROP USER {}", account(user, host)?)).await?
+                self.run(format!("DROP USER {}", account(user, host)?)).await?;
             }
             Action::Grant { user, host, privileges, database } => {
                 let on = match database {
@@ -214,10 +215,10 @@ impl<'a> Act<'a> {
                 self.certificate_was_read()?;
             }
             Action::SetGlobal { variable, value } => {
-                self.run(format!("SET GLOBAL {variable} = {value}")).await?
+                self.run(format!("SET GLOBAL {variable} = {value}")).await?;
             }
             Action::ResetPersist { variable } => {
-                self.run(format!("RESET PERSIST {}", ident(variable)?)).await?
+                self.run(format!("RESET PERSIST {}", ident(variable)?)).await?;
             }
             Action::CreateDatabase { name, charset, collation } => {
                 let name = ident(name)?;
@@ -227,13 +228,10 @@ impl<'a> Act<'a> {
                 .await?;
             }
             Action::DropDatabase { name } => {
-                self.run(format!("DROP DATABASE IF EXISTS {}", ident(name)?)).await?
+                self.run(format!("DROP DATABASE IF EXISTS {}", ident(name)?)).await?;
             }
-            Action::LoadSchema { dir, files, user: _ } => {
-                let connection = self.connection().await?;
-                schema::load(connection, dir, files).await?;
-                // The scripts change session settings; nothing after them should inherit any.
-                self.close().await;
+            Action::LoadSchema { dir, files } => {
+                schema::load(&admin_target(self.spec, self.node)?, dir, files).await?;
             }
             _ => unreachable_action(action)?,
         }

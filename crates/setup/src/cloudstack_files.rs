@@ -2,7 +2,7 @@
 //!
 //! What they should say is `cloudstack`'s; here they are only read, compared and written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cloudstack::wanted::{self, Wanted};
 use cloudstack::{CryptError, Encryptor, Properties, schema};
@@ -242,7 +242,7 @@ pub(crate) fn write_properties(
 }
 
 /// Writes the management key where the management server reads it: no newline, readable by its group.
-pub(crate) fn write_key(path: &Path, from: &PathBuf, group: &str) -> Result<(), SetupError> {
+pub(crate) fn write_key(path: &Path, from: &Path, group: &str) -> Result<(), SetupError> {
     let key = secrets::read(from)?;
     // The group comes with the management server's package; without it only root can read the key.
     let group = users::group(group)?.map(|_| group.to_owned());

@@ -15,7 +15,7 @@ use crate::error::SetupError;
 /// Where the binary goes on other nodes.
 const BINARY: &str = "/usr/local/bin/mainstay";
 /// Where the spec goes on other nodes.
-pub const SPEC_PATH: &str = "/etc/mainstay/mainstay.toml";
+pub(crate) const SPEC_PATH: &str = "/etc/mainstay/mainstay.toml";
 /// A binary of some 50 MB over a slow link.
 const COPY_LIMIT: Duration = Duration::from_secs(600);
 const ASK_LIMIT: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cloudstack::schema::{Disposition, disposition};
 use host::files;
 use plan::SchemaFile;
-use server::{Connection, Param, ServerError, Sql};
+use server::{Connection, Limits, Param, ServerError, Sql, Target};
 
 use crate::error::SetupError;
 
@@ -18,18 +18,12 @@ use crate::error::SetupError;
 pub(crate) const SCHEMA_FILE_BYTES_MAX: usize = 16 << 20;
 /// One statement may create a table with all its keys on a slow disk.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(300);
-/// How much of a statement an error quotes.
-const QUOTED_CHARS: usize = 120;
 
 /// What the mark is called.
 const CLOUDSTACK_MARK: &str = "cloudstack-schema";
 
 /// Runs the files in order. Before and after, the mark on the server is set.
-pub(crate) async fn load(
-    connection: &mut Connection,
-    dir: &Path,
-    planned: &[SchemaFile],
-) -> Result<(), SetupError> {
+pub(crate) async fn load(target: &Target, dir: &Path, planned: &[SchemaFile]) -> Result<(), SetupError> {
     let mut contents = Vec::new();
     for file in planned {
         let path = dir.join(&file.name);
@@ -42,11 +36,17 @@ pub(crate) async fn load(
         }
         contents.push((file.name.clone(), text));
     }
-    set_mark(connection, false).await?;
+    let mut connection = Connection::open(target, &Limits::default()).await?;
+    set_mark(&mut connection, false).await?;
     for (name, text) in &contents {
-        run_file(connection, name, text).await?;
+        // A session for each file: some end with an sql_mode that the next cannot be read under.
+        let mut session = Connection::open(target, &Limits::default()).await?;
+        run_file(&mut session, name, text).await?;
+        session.close().await;
     }
-    set_mark(connection, true).await
+    set_mark(&mut connection, true).await?;
+    connection.close().await;
+    Ok(())
 }
 
 async fn run_file(connection: &mut Connection, name: &str, text: &str) -> Result<(), SetupError> {
@@ -60,23 +60,17 @@ async fn run_file(connection: &mut Connection, name: &str, text: &str) -> Result
             |problem: String| SetupError::Schema { file: name.to_owned(), line: statement.line, problem };
         match disposition(statement.text) {
             Disposition::Skip(reason) => {
-                tracing::debug!(file = name, line = statement.line, reason, "statement left out")
+                tracing::debug!(file = name, line = statement.line, reason, "statement left out");
             }
             Disposition::Refuse(reason) => return Err(failed(format!("refused: {reason}"))),
             Disposition::Run => {
                 let sql = Sql::plain(statement.text);
                 let ran = connection.with_limit(STATEMENT_LIMIT).execute(&sql).await;
-                ran.map_err(|error| failed(statement_problem(&error, statement.text)))?;
+                ran.map_err(|error| failed(error.to_string()))?;
             }
         }
     }
     Ok(())
-}
-
-fn statement_problem(error: &ServerError, text: &str) -> String {
-    let begin: String =
-        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTED_CHARS).collect();
-    format!("{error}, in `{begin}`")
 }
 
 async fn set_mark(connection: &mut Connection, finished: bool) -> Result<(), SetupError> {

@@ -255,8 +255,8 @@ fn row(node: &NodeStatus) -> [String; 10] {
     [
         node.name.clone(),
         node.address.clone(),
-        shown(&node.server, |text| text.clone()),
-        shown(&node.role, |text| text.clone()),
+        shown(&node.server, std::clone::Clone::clone),
+        shown(&node.role, std::clone::Clone::clone),
         shown(&node.read_only, |read_only| if *read_only { "no" } else { "yes" }.to_owned()),
         shown(&node.lag_seconds, |seconds| format!("{seconds} s")),
         shown(&node.disk_free_percent, |percent| format!("{percent} %")),
@@ -265,7 +265,7 @@ fn row(node: &NodeStatus) -> [String; 10] {
             &node.differences,
             |count| if *count == 0 { "no".to_owned() } else { format!("{count} things") },
         ),
-        shown(&node.replication, |text| text.clone()),
+        shown(&node.replication, std::clone::Clone::clone),
     ]
 }
 

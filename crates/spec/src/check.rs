@@ -1,4 +1,5 @@
 //! From the document to a [`Spec`]: each section in turn, then what must hold between them.
+#![expect(clippy::wildcard_enum_match_arm, reason = "any other kind of TOML value is the wrong one")]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,11 +11,10 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::keys::{SECTIONS, databases_of};
+use crate::keys::SECTIONS;
 use crate::model::{
-    Accounts, Cloud, CloudStack, Cluster, Config, EncryptionType, Encryptor, Firewall, Machine, Node,
-    OpenStack, OpenStackService, Package, Paths, Preflight, Properties, RestartPolicy, Service,
-    ServiceManager, Share, Spec, Tls, Topology, Unmanaged,
+    Accounts, Cloud, Cluster, Config, Firewall, Machine, Node, Package, Paths, Preflight, RestartPolicy,
+    Service, ServiceManager, Share, Spec, Tls, Topology, Unmanaged,
 };
 use crate::problem::{Problem, SpecErrors, Warning};
 use crate::read::{At, Problems, Section, clip, integer, is_secret, kind_of, nearest};
@@ -23,8 +23,7 @@ use crate::values::{self, NetworkUse};
 /// The largest spec.
 pub const SPEC_BYTES_MAX: usize = 1 << 20;
 const NODES_MAX: usize = 64;
-const NETWORKS_MAX: usize = 256;
-const SERVICES_MAX: usize = 64;
+pub(crate) const NETWORKS_MAX: usize = 256;
 const MEMORY_MIN: u64 = 512 << 20;
 const MEMORY_MAX: u64 = 64 << 40;
 const GIB: u64 = 1 << 30;
@@ -42,8 +41,6 @@ const OWNED_VARIABLES: &[(&str, &str)] = &[
     ("require_secure_transport", "`require` in [tls]"),
     ("log_bin", "nothing: the binary log is always on"),
 ];
-
-const SERVICES: [&str; 6] = ["keystone", "glance", "placement", "nova", "neutron", "cinder"];
 
 impl Spec {
     /// Reads a spec. `file_name` is only for messages.
@@ -86,11 +83,11 @@ impl Spec {
     }
 }
 
-struct Document<'a> {
+pub(crate) struct Document<'a> {
     root: &'a DeTable<'a>,
-    problems: &'a Problems,
+    pub(crate) problems: &'a Problems,
     /// Where the text ends: the place of what is missing.
-    end: usize,
+    pub(crate) end: usize,
 }
 
 impl<'a> Document<'a> {
@@ -143,18 +140,18 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn find(&self, name: &str) -> Option<(&'a Spanned<DeValue<'a>>, Range<usize>)> {
+    pub(crate) fn find(&self, name: &str) -> Option<(&'a Spanned<DeValue<'a>>, Range<usize>)> {
         find_in(self.root, name)
     }
 
-    fn section(&self, name: &'static str) -> Section<'a> {
+    pub(crate) fn section(&self, name: &'static str) -> Section<'a> {
         let found = self.find(name);
         let table = found.as_ref().and_then(|(value, _)| table_of(value));
         let span = found.map_or(self.end..self.end, |(_, span)| span);
         Section::new(name, table, span, self.problems)
     }
 
-    fn inner(&self, outer: &'static str, name: &str, full: &'static str) -> Section<'a> {
+    pub(crate) fn inner(&self, outer: &'static str, name: &str, full: &'static str) -> Section<'a> {
         let table = self.find(outer).and_then(|(value, _)| table_of(value));
         let found = table.and_then(|table| find_in(table, name));
         let span = found.as_ref().map_or(self.end..self.end, |(_, span)| span.clone());
@@ -194,7 +191,11 @@ impl<'a> Document<'a> {
         Some(Cluster { name: name?, server: server?.value, topology, cloud })
     }
 
-    fn checked<T>(&self, text: At<String>, check: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn checked<T>(
+        &self,
+        text: At<String>,
+        check: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         match check(&text.value) {
             Ok(value) => Some(value),
             Err(label) => {
@@ -204,21 +205,31 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn path(&self, section: &Section<'_>, name: &'static str) -> Option<PathBuf> {
+    pub(crate) fn path(&self, section: &Section<'_>, name: &'static str) -> Option<PathBuf> {
         self.checked(section.text(name)?, values::path)
     }
 
-    fn path_or(&self, section: &Section<'_>, name: &'static str, default: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path_or(
+        &self,
+        section: &Section<'_>,
+        name: &'static str,
+        default: impl AsRef<Path>,
+    ) -> PathBuf {
         self.path(section, name).unwrap_or_else(|| default.as_ref().to_path_buf())
     }
 
-    fn address(&self, text: At<String>) -> Option<IpAddr> {
+    pub(crate) fn address(&self, text: At<String>) -> Option<IpAddr> {
         self.checked(text, |text| {
             text.parse().map_err(|_| "expected an IP address such as 10.0.0.11".to_owned())
         })
     }
 
-    fn networks(&self, section: &Section<'_>, name: &'static str, using: NetworkUse) -> Vec<IpNet> {
+    pub(crate) fn networks(
+        &self,
+        section: &Section<'_>,
+        name: &'static str,
+        using: NetworkUse,
+    ) -> Vec<IpNet> {
         let mut networks: Vec<IpNet> = section
             .texts(name, NETWORKS_MAX)
             .into_iter()
@@ -522,193 +533,20 @@ impl<'a> Document<'a> {
             networks: self.networks(&section, "networks", NetworkUse::Accounts),
         }
     }
-
-    fn cloud_section(&self, name: &'static str, wanted: bool) -> Option<Section<'a>> {
-        let section = self.section(name);
-        match (section.is_there(), wanted) {
-            (true, true) => Some(section),
-            (false, false) => None,
-            (true, false) => {
-                section.problem(
-                    section.span.clone(),
-                    format!("[{name}], and the cluster's cloud is another"),
-                    format!("set `cloud = \"{name}\"` in [cluster], or remove this section"),
-                );
-                None
-            }
-            (false, true) => {
-                self.problems.add(
-                    self.end..self.end,
-                    format!("`cloud = \"{name}\"`, and there is no [{name}]"),
-                    format!("add [{name}] with `networks = [\"10.0.1.0/24\"]`"),
-                );
-                None
-            }
-        }
-    }
-
-    fn required_networks(&self, section: &Section<'_>) -> Vec<IpNet> {
-        let networks = self.networks(section, "networks", NetworkUse::Accounts);
-        if !section.has("networks")
-            || (networks.is_empty() && section.texts("networks", NETWORKS_MAX).is_empty())
-        {
-            section.problem(
-                section.place("networks"),
-                "no `networks`: nobody could log in",
-                "add `networks = [\"10.0.1.0/24\"]`",
-            );
-        }
-        networks
-    }
-
-    fn cloudstack(&self, cloud: Cloud, paths: &Paths, first: Option<&Node>) -> Option<CloudStack> {
-        let section = self.cloud_section("cloudstack", cloud == Cloud::Cloudstack)?;
-        let user = section
-            .text("user")
-            .and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))
-            .unwrap_or_else(|| "cloud".to_owned());
-        let servers =
-            section.number("management_servers", 1, 64).and_then(|number| u32::try_from(number.value).ok());
-        Some(CloudStack {
-            management_servers: servers.unwrap_or(1),
-            separate_usage_server: section.boolean("separate_usage_server").unwrap_or(false),
-            networks: self.required_networks(&section),
-            password_file: self.path_or(&section, "password_file", paths.secrets.join(file_name(&user))),
-            user,
-            schema_dir: self.path(&section, "schema_dir"),
-            properties: self.properties(paths, first),
-        })
-    }
-
-    fn properties(&self, paths: &Paths, first: Option<&Node>) -> Option<Properties> {
-        let section = self.inner("cloudstack", "properties", "cloudstack.properties");
-        if !section.is_there() {
-            return None;
-        }
-        let file = self.path_or(&section, "file", "/etc/cloudstack/management/db.properties");
-        let types =
-            [("file", EncryptionType::File), ("env", EncryptionType::Env), ("web", EncryptionType::Web)];
-        let own = section.text("management_ip").and_then(|text| self.address(text));
-        Some(Properties {
-            key_file: self.path_or(&section, "key_file", file.parent().unwrap_or(Path::new("/")).join("key")),
-            encryption_type: section
-                .word("encryption_type", &types)
-                .map_or(EncryptionType::File, |word| word.value),
-            encryptor: section
-                .word("encryptor", &[("V1", Encryptor::V1), ("V2", Encryptor::V2)])
-                .map_or(Encryptor::V2, |word| word.value),
-            management_key_file: self.path_or(
-                &section,
-                "management_key_file",
-                paths.secrets.join("cloudstack-management-key"),
-            ),
-            database_key_file: self.path_or(
-                &section,
-                "database_key_file",
-                paths.secrets.join("cloudstack-database-key"),
-            ),
-            management_ip: own
-                .or_else(|| first.map(|node| node.address))
-                .unwrap_or(IpAddr::from([127, 0, 0, 1])),
-            region_id: section
-                .number("region_id", 1, 255)
-                .and_then(|id| u32::try_from(id.value).ok())
-                .unwrap_or(1),
-            db_host: section.text("db_host").and_then(|text| self.checked(text, values::word)),
-            group: section
-                .text("group")
-                .and_then(|text| self.checked(text, values::word))
-                .unwrap_or_else(|| "cloud".to_owned()),
-            file,
-        })
-    }
-
-    fn openstack(&self, cloud: Cloud, paths: &Paths) -> Option<OpenStack> {
-        let section = self.cloud_section("openstack", cloud == Cloud::Openstack)?;
-        let mut services: Vec<OpenStackService> = Vec::new();
-        let named: Vec<String> = if section.has("services") {
-            section
-                .texts("services", SERVICES_MAX)
-                .into_iter()
-                .filter_map(|text| self.checked(text, |text| values::sql_name(text, 32)))
-                .collect()
-        } else {
-            SERVICES.map(str::to_owned).to_vec()
-        };
-        for name in named {
-            services.push(OpenStackService {
-                databases: databases_of(&name),
-                password_file: paths.secrets.join(file_name(&name)),
-                name,
-            });
-        }
-        for own in self.own_services(paths) {
-            services.retain(|service| service.name != own.name);
-            services.push(own);
-        }
-        Some(OpenStack {
-            services,
-            networks: self.required_networks(&section),
-            workers: section
-                .number("workers", 1, 2000)
-                .and_then(|number| u32::try_from(number.value).ok())
-                .unwrap_or(20),
-            db_host: section.text("db_host").and_then(|text| self.checked(text, values::word)),
-        })
-    }
-
-    fn own_services(&self, paths: &Paths) -> Vec<OpenStackService> {
-        let table = self.find("openstack").and_then(|(value, _)| table_of(value));
-        let Some((value, _)) = table.and_then(|table| find_in(table, "service")) else { return Vec::new() };
-        let DeValue::Array(items) = value.get_ref() else {
-            self.problems.add(
-                value.span(),
-                "a service is written [[openstack.service]]",
-                "two brackets, since there may be several",
-            );
-            return Vec::new();
-        };
-        items
-            .iter()
-            .take(SERVICES_MAX)
-            .filter_map(|item| {
-                let section = Section::new("openstack.service", table_of(item), item.span(), self.problems);
-                let name = section
-                    .required_text("name")
-                    .and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))?;
-                let databases: Vec<String> = section
-                    .texts("databases", SERVICES_MAX)
-                    .into_iter()
-                    .filter_map(|text| self.checked(text, |text| values::sql_name(text, 64)))
-                    .collect();
-                Some(OpenStackService {
-                    databases: if databases.is_empty() { databases_of(&name) } else { databases },
-                    password_file: self.path_or(
-                        &section,
-                        "password_file",
-                        paths.secrets.join(file_name(&name)),
-                    ),
-                    name,
-                })
-            })
-            .collect()
-    }
 }
 
-fn table_of<'a>(value: &'a Spanned<DeValue<'a>>) -> Option<&'a DeTable<'a>> {
+pub(crate) fn table_of<'a>(value: &'a Spanned<DeValue<'a>>) -> Option<&'a DeTable<'a>> {
     match value.get_ref() {
         DeValue::Table(table) => Some(table),
         _ => None,
     }
 }
 
-fn find_in<'a>(table: &'a DeTable<'a>, name: &str) -> Option<(&'a Spanned<DeValue<'a>>, Range<usize>)> {
+pub(crate) fn find_in<'a>(
+    table: &'a DeTable<'a>,
+    name: &str,
+) -> Option<(&'a Spanned<DeValue<'a>>, Range<usize>)> {
     table.iter().find(|(key, _)| key.get_ref().as_ref() == name).map(|(key, value)| (value, key.span()))
-}
-
-/// A user's name as a file name: what could leave the folder is replaced.
-fn file_name(user: &str) -> String {
-    user.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }
 
 /// A server id from the address: unique where addresses and ports are.

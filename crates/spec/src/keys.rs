@@ -470,6 +470,15 @@ pub const KEYS: &[Key] = &[
     ),
 ];
 
+/// A section as it is written: `[name]`, or `[[name]]` where there may be several.
+pub(crate) fn title(section: &str) -> String {
+    if matches!(section, "node" | "openstack.service") {
+        format!("[[{section}]]")
+    } else {
+        format!("[{section}]")
+    }
+}
+
 /// Names of the keys of a section.
 pub(crate) fn names(section: &str) -> impl Iterator<Item = &'static str> + '_ {
     KEYS.iter().filter(move |key| key.section == section).map(|key| key.name)

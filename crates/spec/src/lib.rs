@@ -4,6 +4,7 @@
 //! `keys` is the one list of what may be written: checks, template and reference come from it. No file is read here.
 
 mod check;
+mod clouds;
 mod keys;
 mod model;
 mod problem;

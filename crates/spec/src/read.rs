@@ -1,4 +1,5 @@
 //! Reading one section of the document: typed values out, problems collected.
+#![expect(clippy::wildcard_enum_match_arm, reason = "any other kind of TOML value is the wrong one")]
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -39,12 +40,6 @@ pub(crate) struct At<T> {
     pub(crate) span: Range<usize>,
 }
 
-impl<T> At<T> {
-    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> At<U> {
-        At { value: f(self.value), span: self.span }
-    }
-}
-
 /// One section, or nothing where the text has none.
 pub(crate) struct Section<'a> {
     table: Option<&'a DeTable<'a>>,
@@ -71,6 +66,11 @@ impl<'a> Section<'a> {
         self.table.is_some()
     }
 
+    /// The section as it is written in the text.
+    fn title(&self) -> String {
+        keys::title(self.name)
+    }
+
     fn refuse_unknown(&self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
@@ -80,11 +80,7 @@ impl<'a> Section<'a> {
             {
                 continue;
             }
-            let section = if matches!(self.name, "node" | "openstack.service") {
-                format!("[[{}]]", self.name)
-            } else {
-                format!("[{}]", self.name)
-            };
+            let section = self.title();
             if is_secret(name) {
                 self.problems.add(
                     key.span(),
@@ -146,7 +142,7 @@ impl<'a> Section<'a> {
                 .map_or("", |key| key.example);
             self.problems.add(
                 self.span.clone(),
-                format!("[{}] has no `{name}`", self.name),
+                format!("{} has no `{name}`", self.title()),
                 format!("add `{name} = {example}`"),
             );
         }

@@ -13,11 +13,7 @@ pub fn reference() -> String {
          in this file: keys that end in `_file` name the files they are in.\n",
     );
     for (section, sentence) in SECTIONS {
-        let title = if matches!(*section, "node" | "openstack.service") {
-            format!("[[{section}]]")
-        } else {
-            format!("[{section}]")
-        };
+        let title = crate::keys::title(section);
         text.push_str(&format!("\n## {title}\n\n{sentence}\n"));
         let keys: Vec<_> = KEYS.iter().filter(|key| key.section == *section).collect();
         if keys.is_empty() {

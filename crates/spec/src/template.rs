@@ -67,7 +67,7 @@ pub fn template(cloud: Cloud, found: &Found) -> String {
 }
 
 fn write_section(section: &str, sentence: &str, cloud: Cloud, found: &Found, text: &mut String) {
-    let title = if section == "node" { "[[node]]".to_owned() } else { format!("[{section}]") };
+    let title = crate::keys::title(section);
     text.push_str(&format!("\n# {sentence}\n{title}\n"));
     for key in KEYS.iter().filter(|key| key.section == section) {
         text.push_str(&format!("# {}\n", key.sentence));

@@ -97,7 +97,7 @@ fn found() -> Found {
         data_dir: PathBuf::from("/var/lib/mysql"),
         memory_bytes: 32 << 30,
         cpus: 8,
-        network: Some("10.0.0.0/24".parse().unwrap()),
+        network: "10.0.0.0/24".parse().ok(),
         cloudstack_schema_dir: Some(PathBuf::from("/usr/share/cloudstack-management/setup")),
         properties_file: Some(PathBuf::from("/etc/cloudstack/management/db.properties")),
     }

@@ -7,6 +7,7 @@ use setup::{Observe, Progress};
 use spec::Spec;
 
 use crate::cli::{CloudArg, DemoArgs};
+use crate::context::absolute;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output;
 use crate::verbs::lab::{spec_for, vendor};
@@ -21,7 +22,7 @@ pub(crate) async fn run(args: &DemoArgs) -> Verb {
     }
     heading("A throwaway server", "mainstay lab up --name demo");
     let mut options = UpOptions::new(NAME, Topology::Single, vendor(args.server));
-    options.server_root.clone_from(&args.server_root);
+    options.server_root = args.server_root.as_deref().map(absolute);
     options.durable = true;
     let cluster = lab.up(&options).await?;
     output::text(&format!("{} runs.", cluster.flavor));

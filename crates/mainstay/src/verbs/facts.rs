@@ -111,78 +111,70 @@ fn shown<T: fmt::Display>(seen: &Seen<T>) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = &self.server;
-        let mut line = |name: &str, value: String| writeln!(f, "{name:<14} {value}");
-        line("server", format!("{} ({}; {})", server.flavor, server.version_text, server.version_comment))?;
-        line("support", self.support.clone())?;
-        line(
-            "host",
-            format!("{}, port {}, socket {}", server.hostname, server.port, server.socket.display()),
-        )?;
-        line("data", server.data_dir.display().to_string())?;
-        line("server id", format!("{}, uuid {}", server.server_id, shown(&server.server_uuid)))?;
-        line("writes", if server.read_only { "refused (read_only)" } else { "accepted" }.to_owned())?;
-        let tls = &server.tls;
-        let on = if tls.enabled { "on" } else { "off" };
-        let required = if tls.required { ", required of clients" } else { "" };
-        line("TLS", format!("{on}{required}; certificate until {}", shown(&tls.not_after)))?;
-        line("replicas", server.replication.replicas.to_string())?;
-        for source in &server.replication.sources {
-            let state = |on: bool| if on { "runs" } else { "stopped" };
-            line(
-                "replica of",
-                format!(
-                    "{}:{}, IO {}, SQL {}, lag {} s {}",
-                    source.host,
-                    source.port,
-                    state(source.io_running),
-                    state(source.sql_running),
-                    shown(&source.lag_seconds),
-                    source.last_error
-                ),
-            )?;
-        }
-        line(
-            "GTID",
-            if server.replication.gtid_position.is_empty() {
-                "none".to_owned()
-            } else {
-                server.replication.gtid_position.clone()
-            },
-        )?;
-        if let Seen::Known(galera) = &server.galera {
-            line(
-                "Galera",
-                format!(
-                    "{}: {}, {}, {} nodes",
-                    galera.cluster_name, galera.cluster_status, galera.local_state, galera.cluster_size
-                ),
-            )?;
-        }
-        let databases: Vec<String> = server
-            .databases
-            .iter()
-            .map(|database| format!("{} ({} tables)", database.name, database.tables))
-            .collect();
-        line("databases", if databases.is_empty() { "none".to_owned() } else { databases.join(", ") })?;
-        match &server.accounts {
-            Seen::Known(accounts) => {
-                let names: Vec<String> = accounts
-                    .iter()
-                    .filter(|account| !account.is_role)
-                    .map(|account| format!("{}@{}", account.user, account.host))
-                    .collect();
-                line("accounts", names.join(", "))?;
-            }
-            Seen::Unknown(why) => line("accounts", format!("not known: {why}"))?,
-            Seen::Absent => {}
+        for (name, value) in identity(&self.server, &self.support).into_iter().chain(contents(&self.server)) {
+            writeln!(f, "{name:<14} {value}")?;
         }
         for (at, sentence) in self.capabilities.iter().enumerate() {
-            line(if at == 0 { "it can" } else { "" }, (*sentence).to_owned())?;
+            writeln!(f, "{:<14} {sentence}", if at == 0 { "it can" } else { "" })?;
         }
-        for (name, value) in &server.variables {
+        for (name, value) in &self.server.variables {
             writeln!(f, "{name} = {value}")?;
         }
         Ok(())
     }
+}
+
+fn identity(server: &ServerFacts, support: &str) -> Vec<(&'static str, String)> {
+    let tls = &server.tls;
+    let on = if tls.enabled { "on" } else { "off" };
+    let required = if tls.required { ", required of clients" } else { "" };
+    vec![
+        ("server", format!("{} ({}; {})", server.flavor, server.version_text, server.version_comment)),
+        ("support", support.to_owned()),
+        ("host", format!("{}, port {}, socket {}", server.hostname, server.port, server.socket.display())),
+        ("data", server.data_dir.display().to_string()),
+        ("server id", format!("{}, uuid {}", server.server_id, shown(&server.server_uuid))),
+        ("writes", if server.read_only { "refused (read_only)" } else { "accepted" }.to_owned()),
+        ("TLS", format!("{on}{required}; certificate until {}", shown(&tls.not_after))),
+    ]
+}
+
+fn contents(server: &ServerFacts) -> Vec<(&'static str, String)> {
+    let word = |on: bool| if on { "runs" } else { "stopped" };
+    let listed = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+    let mut rows = vec![("replicas", server.replication.replicas.to_string())];
+    for source in &server.replication.sources {
+        let (io, sql, lag) = (word(source.io_running), word(source.sql_running), shown(&source.lag_seconds));
+        let place = format!("{}:{}", source.host, source.port);
+        rows.push(("replica of", format!("{place}, IO {io}, SQL {sql}, lag {lag} s {}", source.last_error)));
+    }
+    rows.push((
+        "GTID",
+        listed(
+            vec![server.replication.gtid_position.clone()]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect(),
+        ),
+    ));
+    if let Seen::Known(galera) = &server.galera {
+        let state =
+            format!("{}, {}, {} nodes", galera.cluster_status, galera.local_state, galera.cluster_size);
+        rows.push(("Galera", format!("{}: {state}", galera.cluster_name)));
+    }
+    let databases =
+        server.databases.iter().map(|database| format!("{} ({} tables)", database.name, database.tables));
+    rows.push(("databases", listed(databases.collect())));
+    rows.push((
+        "accounts",
+        match &server.accounts {
+            Seen::Known(accounts) => {
+                let accounts = accounts.iter().filter(|account| !account.is_role);
+                listed(accounts.map(|account| format!("{}@{}", account.user, account.host)).collect())
+            }
+            Seen::Unknown(why) => format!("not known: {why}"),
+            Seen::Absent => "none".to_owned(),
+        },
+    ));
+    rows
 }

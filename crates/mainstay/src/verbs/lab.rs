@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cli::{
     CloudArg, LabArgs, LabNodeArgs, LabShellArgs, LabSpecArgs, LabUpArgs, ServerArg, TopologyArg,
 };
+use crate::context::absolute;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 
@@ -72,7 +73,7 @@ async fn up(format: Format, lab: &Lab, args: &LabUpArgs) -> Verb {
     if let Some(nodes) = args.nodes {
         options.nodes = usize::try_from(nodes)?;
     }
-    options.server_root.clone_from(&args.server_root);
+    options.server_root = args.server_root.as_deref().map(absolute);
     let started = std::time::Instant::now();
     let cluster = lab.up(&options).await?;
     output::result(format, &Up { seconds: started.elapsed().as_secs_f64(), cluster });

@@ -129,9 +129,9 @@ fn stray_grants_are_revoked_exactly() {
         let grants: Vec<&str> = plan
             .steps
             .iter()
-            .map(|step| match &step.action {
-                Action::Revoke { grant, .. } => grant.as_str(),
-                other => panic!("{line}: {other:?}"),
+            .map(|step| {
+                let Action::Revoke { grant, .. } = &step.action else { panic!("{line}: {step:?}") };
+                grant.as_str()
             })
             .collect();
         assert_eq!(grants, [revoked], "{line}");

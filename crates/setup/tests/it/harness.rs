@@ -22,7 +22,6 @@ pub(crate) struct Bench {
     pub(crate) cluster: ClusterState,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) spec: Spec,
-    pub(crate) vendor: Vendor,
 }
 
 /// The vendors whose servers are here, each said when it is not.
@@ -50,7 +49,7 @@ impl Bench {
         let text = spec_text(&cluster, &program, folder.path(), sections);
         let (spec, _) =
             Spec::parse(&text, "mainstay.toml").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
-        Self { lab, cluster, folder, spec, vendor }
+        Self { lab, cluster, folder, spec }
     }
 
     pub(crate) fn node(&self) -> &Node {
@@ -91,10 +90,6 @@ impl Bench {
             connection.execute(&Sql::plain(*statement)).await.unwrap();
         }
         connection.close().await;
-    }
-
-    pub(crate) fn secret(&self, name: &str) -> PathBuf {
-        self.folder.path().join("secrets").join(name)
     }
 
     /// Stops the server and removes it. The temporary folder goes with the bench.
