@@ -364,7 +364,7 @@ mod tests {
   Candidate: 1:10.11.19-0+deb12u1
   Version table:
      1:10.11.19-0+deb12u1 500
-        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        500 http://mirror.example/debian-security bookworm-security/main amd64 Packages
  *** 1:10.11.18-0+deb12u1 100
         100 /var/lib/dpkg/status
 mysql-server:

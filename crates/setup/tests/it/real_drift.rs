@@ -26,7 +26,8 @@ fn another(name: &str, kind: ValueKind, now: &str) -> String {
         (_, ValueKind::Number) => match now.parse::<u64>().unwrap() {
             // Sizes stay multiples of any grain, limits stay useful.
             large if large > 1 << 20 => (large / 2).to_string(),
-            small => (small + 4096).to_string(),
+            buffer if buffer >= 1 << 16 => (buffer * 2).to_string(),
+            small => (small + 1024).to_string(),
         },
         (_, ValueKind::Text | ValueKind::Set | ValueKind::Path) => panic!("{name} needs a value here"),
     }

@@ -1,0 +1,17 @@
+//! The binary as its user meets it: output, exit codes, and work on real servers started here.
+//!
+//! A server that is not on this machine skips its tests with a line that says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it skipped"
+)]
+
+mod bench;
+mod command_line;
+mod real_faults;
+mod real_killed;
+mod real_lab;
+mod real_secrets;
