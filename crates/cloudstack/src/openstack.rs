@@ -81,12 +81,9 @@ pub fn connection_url(
         encoded(database)
     );
     if let Some(ca) = ca {
-        // Without verify_cert PyMySQL would accept any certificate of the CA; with it, it checks the name too.
-        let _ = write!(
-            url,
-            "&ssl_ca={}&ssl_verify_cert=true&ssl_verify_identity=true",
-            encoded_path(&ca.to_string_lossy())
-        );
+        // With a CA, PyMySQL verifies certificate and name by itself. `ssl_verify_*` beside it would make it forget
+        // the CA, since SQLAlchemy passes the two in different ways.
+        let _ = write!(url, "&ssl_ca={}", encoded_path(&ca.to_string_lossy()));
     }
     SecretString::from(url)
 }
@@ -140,7 +137,7 @@ mod tests {
         );
         assert_eq!(
             url.expose_secret(),
-            "mysql+pymysql://a:b@[2001:db8::1]:1/c?charset=utf8mb4&ssl_ca=/etc/x%20y.pem&ssl_verify_cert=true&ssl_verify_identity=true"
+            "mysql+pymysql://a:b@[2001:db8::1]:1/c?charset=utf8mb4&ssl_ca=/etc/x%20y.pem"
         );
     }
 }

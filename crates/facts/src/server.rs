@@ -69,14 +69,22 @@ pub struct ServerTls {
 /// Replication, as seen from one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replication {
-    /// Connections to sources that this server is configured for.
-    pub sources: Vec<ReplicationSource>,
+    /// Connections to sources that this server is configured for; unknown when the login may not see them.
+    pub sources: Seen<Vec<ReplicationSource>>,
     /// Replicas connected to this server now (binlog dump threads).
     pub replicas: u32,
     /// GTIDs executed (`gtid_executed`, or MariaDB's `gtid_current_pos`).
     pub gtid_position: String,
     /// Semi-sync is enabled here as primary, and how many ackers are connected; absent when off.
     pub semi_sync_ackers: Seen<u32>,
+}
+
+impl Replication {
+    /// The connections that are known of.
+    #[must_use]
+    pub fn known_sources(&self) -> &[ReplicationSource] {
+        self.sources.known().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// One replication connection of a replica.

@@ -26,6 +26,9 @@ pub(crate) async fn spawn(
 ) -> Result<ServerProcess, LabError> {
     let mut argv = program.command(&node.defaults_file);
     argv.extend_from_slice(options);
+    if let Err(error) = server::clear_dead_socket_lock(&node.socket) {
+        tracing::warn!(socket = %node.socket.display(), %error, "a dead server's socket lock stays");
+    }
     ServerProcess::spawn(&argv, node.folder(), &node.log)
         .await
         .map_err(LabError::io("cannot start", program.path()))

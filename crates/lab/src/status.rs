@@ -102,11 +102,11 @@ async fn node_status(node: NodeState, topology: Topology) -> NodeStatus {
             role: Seen::Known(match topology {
                 Topology::Single => NodeRole::Single,
                 Topology::Galera => NodeRole::Galera,
-                Topology::Replication if role.replication.sources.is_empty() => NodeRole::Primary,
+                Topology::Replication if role.replication.known_sources().is_empty() => NodeRole::Primary,
                 Topology::Replication => NodeRole::Replica,
             }),
             read_only: Seen::Known(role.read_only),
-            sources: role.replication.sources,
+            sources: role.replication.known_sources().to_vec(),
             galera: role.galera,
         },
         Err(why) => NodeStatus {

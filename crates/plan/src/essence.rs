@@ -11,9 +11,11 @@ pub(crate) fn essence(state: &State) -> State {
         server.replication.gtid_position.clear();
         server.replication.replicas = 0;
         server.replication.semi_sync_ackers = Seen::Absent;
-        for source in &mut server.replication.sources {
-            source.lag_seconds = Seen::Absent;
-            source.last_error.clear();
+        if let Seen::Known(sources) = &mut server.replication.sources {
+            for source in sources {
+                source.lag_seconds = Seen::Absent;
+                source.last_error.clear();
+            }
         }
         if let Seen::Known(galera) = &mut server.galera {
             galera.last_committed = 0;

@@ -153,6 +153,14 @@ impl Part<'_> {
             && !self.observation.state.data_dir_in_use.is_absent();
         if stopped_with_data {
             plan.continues = Some("accounts and databases are planned once the server runs".to_owned());
+        } else if let Some(why) = self.replication_unknown() {
+            plan.findings.push(Finding {
+                id: "replication/unknown".to_owned(),
+                severity: Severity::Blocks,
+                sentence: format!("whether this server is a replica cannot be seen: {why}"),
+                fix: "log in as root over the socket, or give the login the privilege the message names"
+                    .to_owned(),
+            });
         } else if let Some(source) = replica {
             plan.notes.push(format!(
                 "accounts and databases come from {source} by replication and are not planned here"
@@ -170,8 +178,16 @@ impl Part<'_> {
     }
 
     fn replicates_from(&self) -> Option<String> {
-        let source = self.observation.state.server.known()?.replication.sources.first()?;
+        let source = self.observation.state.server.known()?.replication.known_sources().first()?;
         Some(format!("{}:{}", source.host, source.port))
+    }
+
+    /// Accounts written on a replica would break its replication, so not knowing is not taken for no.
+    fn replication_unknown(&self) -> Option<&str> {
+        match &self.observation.state.server.known()?.replication.sources {
+            Seen::Unknown(why) => Some(why),
+            Seen::Known(_) | Seen::Absent => None,
+        }
     }
 
     fn secrets(&self, mut files: Vec<PathBuf>, plan: &mut Plan) {

@@ -58,7 +58,7 @@ pub(crate) fn checks(
     let mut checks = vec![server(spec, observation)];
     if let Seen::Known(server) = &observation.state.server {
         checks.push(right_server(node, server));
-        if server.read_only && server.replication.sources.is_empty() {
+        if server.read_only && server.replication.known_sources().is_empty() {
             checks.push(check(
                 "writable",
                 Verdict::Stop,

@@ -17,7 +17,7 @@ pub use connection::{Connection, Executed};
 pub use error::{ServerError, TlsFailure};
 pub use facts::{RoleFacts, collect, collect_role};
 pub use option_file::{OptionFile, OptionFileError};
-pub use process::{ProcessState, ServerProcess, Signal};
+pub use process::{ProcessState, ServerProcess, Signal, clear_dead_socket_lock};
 pub use program::{ProgramError, ServerProgram};
 pub use row::Row;
 pub use sql::{Param, Sql};

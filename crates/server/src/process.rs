@@ -37,6 +37,21 @@ pub enum ProcessState {
     Gone,
 }
 
+/// Removes the lock file that MySQL keeps beside its socket when the server it names is dead: gone, or a zombie
+/// that its parent has not waited for, which the server's own check takes for alive. Data is guarded by a lock of
+/// its own in the data directory, not by this file.
+///
+/// # Errors
+/// If the file is there and cannot be removed.
+pub fn clear_dead_socket_lock(socket: &Path) -> io::Result<()> {
+    let mut lock = socket.as_os_str().to_owned();
+    lock.push(".lock");
+    let Ok(text) = fs::read_to_string(&lock) else { return Ok(()) };
+    let alive =
+        text.trim().parse().ok().and_then(stat_state).is_some_and(|state| !matches!(state, 'Z' | 'X'));
+    if alive { Ok(()) } else { fs::remove_file(&lock) }
+}
+
 impl ServerProcess {
     /// Starts `argv` with its output appended to `log`, detached from this process's terminal group. The server
     /// goes on when this process ends.

@@ -91,15 +91,26 @@ impl ServerProgram {
         Err(failure.unwrap_or(ProgramError::NotFound { vendor, looked_in }))
     }
 
+    /// Vendor and version of the server that a command line starts, whatever is in front of the program.
+    ///
+    /// # Errors
+    /// If it cannot be run, or does not tell its version.
+    pub async fn flavor_of(command: &[String]) -> Result<Flavor, ProgramError> {
+        let argv = [command, &["--version".to_owned()]].concat();
+        let answer = run(&argv, Vec::new(), VERSION_LIMIT).await?;
+        let program = command.first().cloned().unwrap_or_default();
+        let (flavor, _) = version_in(&answer)
+            .ok_or_else(|| ProgramError::Failed { program, output: last_lines(&answer) })?;
+        Ok(flavor)
+    }
+
     async fn at(path: PathBuf, root: Option<&Path>) -> Result<Self, ProgramError> {
         let launcher = root.map(|root| launcher(root, &path)).unwrap_or_default();
         let argv =
             [&launcher[..], &[text(&path), "--no-defaults".to_owned(), "--version".to_owned()]].concat();
         let answer = run(&argv, Vec::new(), VERSION_LIMIT).await?;
         let failed = || ProgramError::Failed { program: text(&path), output: last_lines(&answer) };
-        let (_, after) = answer.split_once(" Ver ").ok_or_else(failed)?;
-        let version_text = after.split_whitespace().next().unwrap_or_default().to_owned();
-        let flavor = Flavor::parse(&version_text, after).map_err(|_| failed())?;
+        let (flavor, version_text) = version_in(&answer).ok_or_else(failed)?;
         let prefix = root.map_or_else(|| PathBuf::from("/"), Path::to_owned);
         let share = share_folder(&prefix, flavor.vendor);
         let fixed_options = root.map(|root| tree_options(root, &share)).unwrap_or_default();
@@ -331,6 +342,14 @@ async fn run(argv: &[String], input: Vec<u8>, limit: Duration) -> Result<String,
     } else {
         Err(ProgramError::Failed { program, output: last_lines(&written) })
     }
+}
+
+/// Flavor and version text in the answer to `--version`.
+fn version_in(answer: &str) -> Option<(Flavor, String)> {
+    let (_, after) = answer.split_once(" Ver ")?;
+    let version_text = after.split_whitespace().next()?.to_owned();
+    let flavor = Flavor::parse(&version_text, after).ok()?;
+    Some((flavor, version_text))
 }
 
 fn last_lines(written: &str) -> String {

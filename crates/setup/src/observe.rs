@@ -124,6 +124,9 @@ async fn installed_flavor(
     if server.known().is_some() {
         return Seen::Absent;
     }
+    if !spec.service.command.is_empty() {
+        return Seen::from_result(ServerProgram::flavor_of(&spec.service.command).await);
+    }
     if let Ok(program) = ServerProgram::find(None, spec.cluster.server).await {
         return Seen::Known(program.flavor());
     }

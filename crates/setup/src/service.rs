@@ -125,6 +125,9 @@ impl<'a> Driver<'a> {
     async fn start_process(&self) -> Result<(), SetupError> {
         let command = self.command().await?;
         let service = self.process(command.clone());
+        if let Err(error) = server::clear_dead_socket_lock(&self.node.socket) {
+            tracing::warn!(socket = %self.node.socket.display(), %error, "a dead server's socket lock stays");
+        }
         files::ensure_dir(&self.spec.paths.state, &Ownership::mode(0o750))?;
         if !self.spec.service.supervise {
             service.start_detached()?;

@@ -161,7 +161,7 @@ fn fill(status: &mut NodeStatus, spec: &Spec, facts: &ServerFacts, at: jiff::Tim
         ));
         return;
     }
-    match facts.replication.sources.first() {
+    match facts.replication.known_sources().first() {
         Some(source) => {
             status.role = Seen::Known("replica".to_owned());
             let word = |running: bool| if running { "runs" } else { "stopped" };

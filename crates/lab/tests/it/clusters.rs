@@ -34,7 +34,7 @@ async fn single(vendor: Vendor) {
     assert_eq!(databases, [("a", 1)]);
     let origin = facts.variable_origins.get("innodb_buffer_pool_size").unwrap();
     assert!(origin.ends_with("my.cnf"), "{origin}");
-    assert!(facts.galera.is_absent() && facts.replication.sources.is_empty() && !facts.read_only);
+    assert!(facts.galera.is_absent() && facts.replication.known_sources().is_empty() && !facts.read_only);
     connection.close().await;
 
     let status = test.lab.status("one").await.unwrap();
@@ -67,7 +67,7 @@ async fn replication(vendor: Vendor, semi_sync: bool) {
         wait_for(&mut replica, "SELECT id FROM a.t", "42").await;
         assert_eq!(value(&mut replica, "SELECT @@GLOBAL.read_only").await.as_deref(), Some("1"));
         let facts = server::collect(&mut replica).await.unwrap();
-        let source = &facts.replication.sources[0];
+        let source = &facts.replication.known_sources()[0];
         assert_eq!((source.port, source.io_running, source.sql_running), (cluster.nodes[0].port, true, true));
         replica.close().await;
     }

@@ -143,7 +143,10 @@ fn contents(server: &ServerFacts) -> Vec<(&'static str, String)> {
     let word = |on: bool| if on { "runs" } else { "stopped" };
     let listed = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let mut rows = vec![("replicas", server.replication.replicas.to_string())];
-    for source in &server.replication.sources {
+    if let Seen::Unknown(why) = &server.replication.sources {
+        rows.push(("replica of", format!("not known: {why}")));
+    }
+    for source in server.replication.known_sources() {
         let (io, sql, lag) = (word(source.io_running), word(source.sql_running), shown(&source.lag_seconds));
         let place = format!("{}:{}", source.host, source.port);
         rows.push(("replica of", format!("{place}, IO {io}, SQL {sql}, lag {lag} s {}", source.last_error)));

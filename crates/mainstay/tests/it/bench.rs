@@ -106,6 +106,11 @@ fn mysql_root() -> Option<PathBuf> {
 impl Bench {
     /// A fresh server, and `mainstay lab spec`'s spec for it with `more` at its end (in `[cloudstack]`).
     pub(crate) fn new(server: &'static str, more: &str) -> Self {
+        Self::for_cloud(server, "cloudstack", more)
+    }
+
+    /// The same for any cloud.
+    pub(crate) fn for_cloud(server: &'static str, cloud: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lab = folder.path().join("lab").to_string_lossy().into_owned();
         let bench = Self { folder, server, lab };
@@ -115,7 +120,7 @@ impl Bench {
             args.extend(["--server-root", &root]);
         }
         bench.run(&args).json(0);
-        let spec = bench.run(&["lab", "spec", "t", "--cloud", "cloudstack"]);
+        let spec = bench.run(&["lab", "spec", "t", "--cloud", cloud]);
         assert_eq!(spec.code, Some(0), "{spec:?}");
         write(&bench.spec(), &format!("{}{more}", spec.out));
         bench

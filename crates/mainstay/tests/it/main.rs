@@ -12,6 +12,7 @@
 mod bench;
 mod command_line;
 mod real_faults;
+mod real_keystone;
 mod real_killed;
 mod real_lab;
 mod real_secrets;

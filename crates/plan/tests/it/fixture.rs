@@ -78,7 +78,7 @@ pub(crate) fn fresh_server(vendor: Vendor) -> ServerFacts {
         super_read_only: Seen::Absent,
         tls: ServerTls { enabled: vendor == Vendor::MySql, required: false, not_after: Seen::Absent },
         replication: Replication {
-            sources: Vec::new(),
+            sources: Seen::Known(Vec::new()),
             replicas: 0,
             gtid_position: String::new(),
             semi_sync_ackers: Seen::Absent,

@@ -236,7 +236,7 @@ fn a_replica_gets_no_accounts() {
     let running = server(&mut seen);
     running.accounts = Seen::Known(Vec::new());
     running.read_only = true;
-    running.replication.sources.push(facts::ReplicationSource {
+    running.replication.sources = Seen::Known(vec![facts::ReplicationSource {
         channel: String::new(),
         host: "10.0.0.12".to_owned(),
         port: 3306,
@@ -244,7 +244,7 @@ fn a_replica_gets_no_accounts() {
         sql_running: true,
         lag_seconds: Seen::Known(0),
         last_error: String::new(),
-    });
+    }]);
     let plan = plan_for(&spec, &seen);
     assert_eq!(ids(&plan), Vec::<&str>::new());
     assert!(plan.notes[0].contains("10.0.0.12:3306"));

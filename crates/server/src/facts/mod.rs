@@ -7,7 +7,7 @@ mod accounts;
 use std::collections::BTreeMap;
 
 use facts::{DatabaseFacts, Galera, Replication, ReplicationSource, Seen, ServerFacts, ServerTls};
-use flavor::{Capability, Vendor};
+use flavor::{Capability, ReplicaColumns, Vendor};
 
 use crate::connection::Connection;
 use crate::error::ServerError;
@@ -156,26 +156,11 @@ async fn replication(
 ) -> Result<Replication, ServerError> {
     let statements = connection.flavor().statements();
     let columns = statements.replica_columns();
-    let rows = connection.query(&Sql::plain(statements.replica_status())).await?;
-    let sources = rows
-        .iter()
-        .map(|row| {
-            let text = |name| row.text(name).unwrap_or_default().to_owned();
-            let errors = [text(columns.last_io_error), text(columns.last_sql_error)];
-            ReplicationSource {
-                channel: text(columns.channel),
-                host: text(columns.host),
-                port: row.parsed(columns.port).unwrap_or_default(),
-                // `Connecting` and `Preparing` are not running.
-                io_running: row.text(columns.io_running) == Some("Yes"),
-                sql_running: row.text(columns.sql_running) == Some("Yes"),
-                lag_seconds: row
-                    .parsed(columns.seconds_behind)
-                    .map_or_else(|| Seen::Unknown("not replicating".to_owned()), Seen::Known),
-                last_error: errors.into_iter().find(|error| !error.is_empty()).unwrap_or_default(),
-            }
-        })
-        .collect();
+    let sources = match connection.query(&Sql::plain(statements.replica_status())).await {
+        Ok(rows) => Seen::Known(rows.iter().map(|row| source(row, columns)).collect()),
+        Err(error) if error.is_missing_privilege() => Seen::Unknown(error.to_string()),
+        Err(error) => return Err(error),
+    };
     let processes = connection.query(&Sql::plain("SHOW PROCESSLIST")).await?;
     let is_dump =
         |row: &&crate::Row| row.text("Command").is_some_and(|command| command.starts_with("Binlog Dump"));
@@ -252,6 +237,23 @@ fn readable<T>(answer: Result<T, ServerError>) -> Result<Seen<T>, ServerError> {
         Ok(answer) => Ok(Seen::Known(answer)),
         Err(error) if error.is_missing_privilege() => Ok(Seen::Unknown(error.to_string())),
         Err(error) => Err(error),
+    }
+}
+
+fn source(row: &crate::Row, columns: ReplicaColumns) -> ReplicationSource {
+    let text = |name| row.text(name).unwrap_or_default().to_owned();
+    let errors = [text(columns.last_io_error), text(columns.last_sql_error)];
+    ReplicationSource {
+        channel: text(columns.channel),
+        host: text(columns.host),
+        port: row.parsed(columns.port).unwrap_or_default(),
+        // `Connecting` and `Preparing` are not running.
+        io_running: row.text(columns.io_running) == Some("Yes"),
+        sql_running: row.text(columns.sql_running) == Some("Yes"),
+        lag_seconds: row
+            .parsed(columns.seconds_behind)
+            .map_or_else(|| Seen::Unknown("not replicating".to_owned()), Seen::Known),
+        last_error: errors.into_iter().find(|error| !error.is_empty()).unwrap_or_default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The spec as its writer meets it: good ones, bad ones, the template and the reference.
 
+mod probe;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
