@@ -86,6 +86,7 @@ fn element(network: &IpNet) -> String {
 }
 
 /// Whether two texts of the table say the same: nft wraps long lines of elements and indents as it likes.
-pub(crate) fn same_rules(left: &str, right: &str) -> bool {
+#[must_use]
+pub fn same_rules(left: &str, right: &str) -> bool {
     left.split_whitespace().eq(right.split_whitespace())
 }

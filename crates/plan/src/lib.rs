@@ -25,7 +25,7 @@ mod value;
 
 pub use accounts::{GrantObjectWanted, WantedAccount, wanted_accounts};
 pub use config_file::{HEADER, default_config_file};
-pub use firewall::{TABLE, ruleset};
+pub use firewall::{TABLE, ruleset, same_rules};
 pub use lint::{Violation, lint};
 pub use make::{Options, make};
 pub use observation::{

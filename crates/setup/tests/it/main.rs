@@ -10,3 +10,4 @@ mod harness;
 mod real_cloudstack;
 mod real_converge;
 mod real_drift;
+mod real_firewall;
