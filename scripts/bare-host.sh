@@ -5,34 +5,11 @@
 # namespace of its own, so nothing stays mounted or running, whatever happens.
 set -euo pipefail
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 binary=$(realpath "$1")
-base=$PWD/target/servers/bookworm
+. "$(dirname "${BASH_SOURCE[0]}")/bare-tree.sh"
+make_host host
 
-((EUID == 0)) || { echo "bare-host.sh: needs root" >&2; exit 77; }
-command -v debootstrap >/dev/null || { echo "bare-host.sh: debootstrap is not installed" >&2; exit 77; }
-mirror=$(scripts/debian-mirror.sh) || { echo "bare-host.sh: apt here has no Debian archive" >&2; exit 77; }
-
-if [[ ! -e $base/etc/debian_version ]]; then
-  echo "bare-host.sh: fetching Debian 12, about a minute" >&2
-  rm -rf --one-file-system "$base.partial"
-  mkdir -p "$(dirname "$base")"
-  timeout 600 debootstrap --variant=minbase bookworm "$base.partial" "$mirror" >"$base.log" 2>&1 \
-    || { echo "bare-host.sh: debootstrap failed: $(tail -n 1 "$base.log")" >&2; exit 77; }
-  mv "$base.partial" "$base"
-fi
-
-folder=$(mktemp -d)
-trap 'rm -rf --one-file-system "$folder"' EXIT
-cp -a --reflink=auto "$base" "$folder/host"
-install -m 0755 "$binary" "$folder/host/usr/local/bin/mainstay"
-cp /etc/resolv.conf "$folder/host/etc/resolv.conf"
-# The archive as this machine reaches it, with its proxy and certificates.
-rm -f "$folder/host/etc/apt/sources.list"
-cp -rL /etc/apt/apt.conf.d "$folder/host/etc/apt/" 2>/dev/null || true
-echo "deb $mirror bookworm main" >"$folder/host/etc/apt/sources.list"
-
-cat >"$folder/host/root/job.sh" <<'JOB'
+cat >"$folder/host/job.sh" <<'JOB'
 set -euo pipefail
 say() { printf '\n$ %s\n' "$*"; }
 run() { say "$@"; "$@"; }
@@ -70,4 +47,4 @@ exit 1
 JOB
 
 # A pid namespace: when the job ends, everything it started ends.
-unshare --mount --pid --fork --kill-child chroot "$folder/host" bash /root/job.sh
+unshare --mount --pid --fork --kill-child chroot "$folder/host" bash /job.sh

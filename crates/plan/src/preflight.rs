@@ -233,7 +233,7 @@ fn disk(spec: &Spec, node: &Node, observation: &Observation, checks: &mut Vec<Ch
 }
 
 fn network(spec: &Spec, node: &Node, observation: &Observation, checks: &mut Vec<Check>) {
-    let local = observation.state.host.addresses.contains(&node.address);
+    let local = observation.state.host.addresses.contains(&node.address) || node.address.is_loopback();
     checks.push(check(
         "address",
         pass_or(local, Verdict::Warn),

@@ -181,6 +181,13 @@ pub enum Action {
         /// Owner of the key file.
         owner: String,
     },
+    /// Give the server's key to the user the server runs as.
+    OwnKey {
+        /// The file.
+        path: PathBuf,
+        /// Its owner to be.
+        owner: String,
+    },
     /// Have the running server read its certificates again.
     ReloadTls,
     /// Write the drop-in.

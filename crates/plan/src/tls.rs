@@ -39,7 +39,10 @@ pub(crate) fn tls_steps(spec: &Spec, node: &Node, observation: &Observation) -> 
         (CertificateKind::Server, &files.server, names),
         (CertificateKind::Client, &files.client, Vec::new()),
     ] {
-        let Some(why) = why_issue(seen, ca_is_new, tls, &names, now) else { continue };
+        // The host's own name is a courtesy where the certificate is made here; a certificate that came from the
+        // first node cannot have it, and is none the worse.
+        let needed = if names.is_empty() { Vec::new() } else { server_names(node, "") };
+        let Some(why) = why_issue(seen, ca_is_new, tls, &needed, now) else { continue };
         if !ca_is_new && files.ca_key.known().is_none() {
             out.findings.push(no_ca_key(kind, &why));
             continue;
@@ -47,7 +50,39 @@ pub(crate) fn tls_steps(spec: &Spec, node: &Node, observation: &Observation) -> 
         out.server_certificate_changes |= kind == CertificateKind::Server;
         out.steps.push(issue(spec, node, tls, kind, names, seen, why));
     }
+    out.steps.extend(own_key(spec, tls, files, observation, &out));
     out
+}
+
+/// A key that came from the first node before the server's package, and its user with it, was there.
+fn own_key(
+    spec: &Spec,
+    tls: &Tls,
+    files: &TlsFiles,
+    observation: &Observation,
+    out: &TlsSteps,
+) -> Option<Step> {
+    let owner = &spec.service.user;
+    let found = files.server_key.known()?;
+    if !observation.state.run_as_root || out.server_certificate_changes || found.owner == *owner {
+        return None;
+    }
+    let path = tls.dir.join("server-key.pem");
+    Some(Step {
+        id: "tls/key-owner".to_owned(),
+        title: format!("give {} to {owner}", path.display()),
+        reason: "the server could not read it".to_owned(),
+        source: None,
+        risk: Risk::None,
+        restarts: false,
+        changes: vec![Change {
+            what: "owner".to_owned(),
+            found: Some(found.owner.clone()),
+            wanted: Some(owner.clone()),
+            why: String::new(),
+        }],
+        action: Action::OwnKey { path, owner: owner.clone() },
+    })
 }
 
 /// Names a server certificate is for: however a client may name this node.

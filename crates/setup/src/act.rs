@@ -67,6 +67,7 @@ impl<'a> Act<'a> {
             | Action::CreateSecret { .. }
             | Action::CreateCa { .. }
             | Action::IssueCertificate { .. }
+            | Action::OwnKey { .. }
             | Action::WriteConfig { .. }
             | Action::WriteKeyFile { .. }
             | Action::WriteProperties { .. }
@@ -109,6 +110,10 @@ impl<'a> Act<'a> {
                     files::write_atomic(&mark, b"", &Ownership::mode(0o644))?;
                 }
                 issue(dir, *kind, common_name, names, *days, owner)?;
+            }
+            Action::OwnKey { path, owner } => {
+                let key = SecretString::from(files::read_text(path, 64 << 10)?);
+                secret_file(path, &key, Some(owner.clone()))?;
             }
             Action::WriteConfig { path, content } => {
                 if let Some(folder) = path.parent() {

@@ -1,7 +1,7 @@
 //! From the document to a [`Spec`]: each section in turn, then what must hold between them.
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other kind of TOML value is the wrong one")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,31 +16,16 @@ use crate::model::{
     Accounts, Cloud, Cluster, Config, Firewall, Machine, Node, Package, Paths, Preflight, RestartPolicy,
     Service, ServiceManager, Share, Spec, Tls, Topology, Unmanaged,
 };
-use crate::problem::{Problem, SpecErrors, Warning};
-use crate::read::{At, Problems, Section, clip, integer, is_secret, kind_of, nearest};
+use crate::problem::{PROBLEMS_MAX, Problem, SpecErrors, Warning, line_and_column};
+use crate::read::{At, Problems, Section, clip, kind_of, nearest};
 use crate::values::{self, NetworkUse};
 
 /// The largest spec.
 pub const SPEC_BYTES_MAX: usize = 1 << 20;
-const NODES_MAX: usize = 64;
-pub(crate) const NETWORKS_MAX: usize = 256;
+const NETWORKS_MAX: usize = 256;
 const MEMORY_MIN: u64 = 512 << 20;
 const MEMORY_MAX: u64 = 64 << 40;
 const GIB: u64 = 1 << 30;
-
-/// Variables that another key of the spec sets, and which.
-const OWNED_VARIABLES: &[(&str, &str)] = &[
-    ("server_id", "`server_id` of the node"),
-    ("datadir", "`data_dir` of the node"),
-    ("socket", "`socket` of the node"),
-    ("port", "`port` of the node"),
-    ("bind_address", "`bind` in [config]"),
-    ("ssl_ca", "[tls]"),
-    ("ssl_cert", "[tls]"),
-    ("ssl_key", "[tls]"),
-    ("require_secure_transport", "`require` in [tls]"),
-    ("log_bin", "nothing: the binary log is always on"),
-];
 
 impl Spec {
     /// Reads a spec. `file_name` is only for messages.
@@ -53,20 +38,15 @@ impl Spec {
             let message = format!("the file has {} bytes; {SPEC_BYTES_MAX} are possible", text.len());
             return Err(failed(vec![Problem { span: 0..0, message, label: String::new() }]));
         }
-        let document = match DeTable::parse(text) {
-            Ok(document) => document,
-            Err(error) => {
-                let span = error.span().unwrap_or(0..0);
-                return Err(failed(vec![Problem {
-                    span,
-                    message: error.message().to_owned(),
-                    label: "not TOML from here".to_owned(),
-                }]));
-            }
-        };
+        // What is read around a mistake in the syntax is a guess, so the content waits until there is none.
+        let (document, mistakes) = DeTable::parse_recoverable(text);
+        if !mistakes.is_empty() {
+            return Err(failed(syntax(text, &mistakes)));
+        }
         let problems = Problems::default();
         let spec =
-            Document { root: document.get_ref(), problems: &problems, end: text.trim_end().len() }.spec();
+            Document { root: document.get_ref(), text, problems: &problems, end: text.trim_end().len() }
+                .spec();
         let (found, warned) = problems.into_parts();
         match spec {
             Some(spec) if found.is_empty() => {
@@ -81,10 +61,49 @@ impl Spec {
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
     }
+
+    /// Networks that the database's clients are in: the cloud's, those of `[accounts]`, and the nodes as
+    /// networks of one address. Sorted, each once.
+    #[must_use]
+    pub fn all_client_networks(&self) -> Vec<IpNet> {
+        let cloudstack = self.cloudstack.iter().flat_map(|cloud| &cloud.networks);
+        let openstack = self.openstack.iter().flat_map(|cloud| &cloud.networks);
+        let nodes = self.nodes.iter().map(|node| IpNet::from(node.address));
+        let networks: BTreeSet<IpNet> =
+            cloudstack.chain(openstack).chain(&self.accounts.networks).copied().chain(nodes).collect();
+        networks.into_iter().collect()
+    }
+}
+
+/// The mistakes in the syntax, one a line: those after the first follow from it.
+fn syntax(text: &str, mistakes: &[toml::de::Error]) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = mistakes
+        .iter()
+        .take(PROBLEMS_MAX)
+        .map(|mistake| Problem {
+            span: mistake.span().unwrap_or(0..0),
+            message: mistake.message().to_owned(),
+            label: "not TOML from here".to_owned(),
+        })
+        .collect();
+    problems.sort_by_key(|problem| problem.span.start);
+    let mut lines = BTreeSet::new();
+    problems.retain(|problem| lines.insert(line_and_column(text, problem.span.start).0));
+    problems
+}
+
+/// What `[cluster]` says. A word is `None` where it is wrong, so that nothing is concluded from it.
+#[derive(Default)]
+struct ClusterRead {
+    name: Option<String>,
+    server: Option<Vendor>,
+    topology: Option<Topology>,
+    cloud: Option<Cloud>,
 }
 
 pub(crate) struct Document<'a> {
     root: &'a DeTable<'a>,
+    pub(crate) text: &'a str,
     pub(crate) problems: &'a Problems,
     /// Where the text ends: the place of what is missing.
     pub(crate) end: usize,
@@ -95,21 +114,25 @@ impl<'a> Document<'a> {
         self.refuse_unknown_sections();
         let cluster = self.cluster();
         let paths = self.paths();
-        let nodes = self.nodes(cluster.as_ref().map(|cluster| cluster.topology));
-        let cloud = cluster.as_ref().map_or(Cloud::None, |cluster| cluster.cloud);
-        let cloudstack = self.cloudstack(cloud, &paths, nodes.first());
-        let openstack = self.openstack(cloud, &paths);
-        let vendor = cluster.as_ref().map_or(Vendor::MariaDb, |cluster| cluster.server);
+        let accounts = self.accounts();
+        let nodes = self.nodes(cluster.topology);
+        let cloudstack = self.cloudstack(cluster.cloud, &paths, &accounts, nodes.first());
+        let openstack = self.openstack(cluster.cloud, &paths, &accounts);
         Some(Spec {
-            service: self.service(vendor),
+            service: self.service(cluster.server),
             package: self.package(),
             machine: self.machine(),
             config: self.config(),
             preflight: self.preflight(),
             firewall: self.firewall(),
             tls: self.tls(),
-            accounts: self.accounts(),
-            cluster: cluster?,
+            accounts,
+            cluster: Cluster {
+                name: cluster.name?,
+                server: cluster.server?,
+                topology: cluster.topology?,
+                cloud: cluster.cloud?,
+            },
             nodes,
             paths,
             cloudstack,
@@ -127,12 +150,6 @@ impl<'a> Document<'a> {
                     |near| format!("did you mean [{near}]?"),
                 );
                 self.problems.add(key.span(), format!("unknown section [{}]", clip(name)), label);
-            } else if name == "node" && !matches!(value.get_ref(), DeValue::Array(_)) {
-                self.problems.add(
-                    key.span(),
-                    "a node is written [[node]]",
-                    "two brackets, since there may be several",
-                );
             } else if name != "node" && !matches!(value.get_ref(), DeValue::Table(_)) {
                 let label = format!("expected a section: [{name}]");
                 self.problems.add(key.span(), format!("`{name}` is {}", kind_of(value.get_ref())), label);
@@ -155,10 +172,63 @@ impl<'a> Document<'a> {
         let table = self.find(outer).and_then(|(value, _)| table_of(value));
         let found = table.and_then(|table| find_in(table, name));
         let span = found.as_ref().map_or(self.end..self.end, |(_, span)| span.clone());
-        Section::new(full, found.and_then(|(value, _)| table_of(value)), span, self.problems)
+        let inner = found.and_then(|(value, _)| {
+            if table_of(value).is_none() {
+                let message = format!("`{name}` in [{outer}] is {}", kind_of(value.get_ref()));
+                self.problems.add(value.span(), message, format!("expected a section: [{full}]"));
+            }
+            table_of(value)
+        });
+        Section::new(full, inner, span, self.problems)
     }
 
-    fn cluster(&self) -> Option<Cluster> {
+    /// The sections of a name that may be there several times.
+    pub(crate) fn sections(
+        &self,
+        name: &'static str,
+        value: &'a Spanned<DeValue<'a>>,
+        max: usize,
+    ) -> Vec<Section<'a>> {
+        let title = crate::keys::title(name);
+        let DeValue::Array(items) = value.get_ref() else {
+            self.problems.add(
+                value.span(),
+                format!("`{name}` is {}", kind_of(value.get_ref())),
+                format!("it is written {title}, with two brackets, since there may be several"),
+            );
+            return Vec::new();
+        };
+        if items.len() > max {
+            self.problems.add(
+                value.span(),
+                format!("{} times {title}", items.len()),
+                format!("at most {max} are possible"),
+            );
+            return Vec::new();
+        }
+        items
+            .iter()
+            .filter_map(|item| {
+                let table = table_of(item);
+                if table.is_none() {
+                    let message = format!("`{name}` holds {}", kind_of(item.get_ref()));
+                    self.problems.add(item.span(), message, format!("expected sections: {title}"));
+                }
+                table.map(|table| Section::new(name, Some(table), item.span(), self.problems))
+            })
+            .collect()
+    }
+
+    /// Whether a section is there under a name that is nearly this one.
+    pub(crate) fn misspelt(&self, name: &str) -> bool {
+        let known = || SECTIONS.iter().map(|(name, _)| *name);
+        self.root
+            .iter()
+            .map(|(key, _)| key.get_ref().as_ref())
+            .any(|written| !known().any(|known| known == written) && nearest(written, known()) == Some(name))
+    }
+
+    fn cluster(&self) -> ClusterRead {
         let section = self.section("cluster");
         if !section.is_there() {
             self.problems.add(
@@ -166,29 +236,30 @@ impl<'a> Document<'a> {
                 "there is no [cluster]",
                 "`mainstay init --stdout` prints a whole spec",
             );
-            return None;
+            return ClusterRead::default();
         }
         let name = section.required_text("name").and_then(|text| self.checked(text, values::name));
         section.required_text("server");
-        let server = section.word("server", &[("mariadb", Vendor::MariaDb), ("mysql", Vendor::MySql)]);
+        let server = section
+            .word("server", &[("mariadb", Vendor::MariaDb), ("mysql", Vendor::MySql)])
+            .map(|word| word.value);
         let topologies = [
             ("single", Topology::Single),
             ("replication", Topology::Replication),
             ("galera", Topology::Galera),
         ];
-        let topology = section.word("topology", &topologies).map_or(Topology::Single, |word| word.value);
+        let topology = section.word_or("topology", &topologies, Topology::Single);
         let clouds =
             [("none", Cloud::None), ("cloudstack", Cloud::Cloudstack), ("openstack", Cloud::Openstack)];
-        let cloud = section.word("cloud", &clouds).map_or(Cloud::None, |word| word.value);
-        if topology == Topology::Galera && server.as_ref().is_some_and(|server| server.value == Vendor::MySql)
-        {
+        let cloud = section.word_or("cloud", &clouds, Cloud::None);
+        if topology == Some(Topology::Galera) && server == Some(Vendor::MySql) {
             section.problem(
                 section.place("topology"),
                 "galera with MySQL",
                 "Galera comes with MariaDB: `server = \"mariadb\"`",
             );
         }
-        Some(Cluster { name: name?, server: server?.value, topology, cloud })
+        ClusterRead { name, server, topology, cloud }
     }
 
     pub(crate) fn checked<T>(
@@ -248,102 +319,6 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn nodes(&self, topology: Option<Topology>) -> Vec<Node> {
-        let Some((value, span)) = self.find("node") else {
-            self.problems.add(
-                self.end..self.end,
-                "there is no [[node]]",
-                "add one with `name` and `address`",
-            );
-            return Vec::new();
-        };
-        let DeValue::Array(items) = value.get_ref() else { return Vec::new() };
-        if items.len() > NODES_MAX {
-            self.problems.add(
-                span,
-                format!("{} nodes", items.len()),
-                format!("at most {NODES_MAX} are possible"),
-            );
-            return Vec::new();
-        }
-        let nodes: Vec<(Node, Range<usize>)> = items
-            .iter()
-            .filter_map(|item| {
-                let section = Section::new("node", table_of(item), item.span(), self.problems);
-                Some((self.node(&section)?, item.span()))
-            })
-            .collect();
-        self.unique(&nodes);
-        if topology == Some(Topology::Single)
-            && let Some((_, second)) = nodes.get(1)
-        {
-            self.problems.add(
-                second.clone(),
-                "a second node with topology single",
-                "set `topology = \"replication\"` or \"galera\", or remove it",
-            );
-        }
-        if topology == Some(Topology::Replication) && nodes.len() == 1 {
-            self.problems.warn(
-                span,
-                "replication with one node",
-                "add a replica, or set `topology = \"single\"`",
-            );
-        } else if topology == Some(Topology::Galera) && nodes.len().is_multiple_of(2) {
-            self.problems.warn(
-                span,
-                format!("galera with {} nodes", nodes.len()),
-                "an odd number keeps a majority when the network splits",
-            );
-        }
-        nodes.into_iter().map(|(node, _)| node).collect()
-    }
-
-    fn node(&self, section: &Section<'_>) -> Option<Node> {
-        let name = section.required_text("name").and_then(|text| self.checked(text, values::name));
-        let address = section.required_text("address").and_then(|text| self.address(text));
-        let port =
-            section.number("port", 1, 65_535).map_or(3306, |port| u16::try_from(port.value).unwrap_or(3306));
-        let socket = self.path_or(section, "socket", "/run/mysqld/mysqld.sock");
-        let data_dir = self.path_or(section, "data_dir", "/var/lib/mysql");
-        let given =
-            section.number("server_id", 1, u64::from(u32::MAX)).and_then(|id| u32::try_from(id.value).ok());
-        let ssh = section.text("ssh").and_then(|text| self.checked(text, values::word));
-        let address = address?;
-        Some(Node {
-            name: name?,
-            address,
-            port,
-            socket,
-            data_dir,
-            server_id: given.unwrap_or_else(|| server_id(address, port)),
-            ssh,
-        })
-    }
-
-    fn unique(&self, nodes: &[(Node, Range<usize>)]) {
-        for (at, (node, span)) in nodes.iter().enumerate() {
-            for (earlier, _) in nodes.iter().take(at) {
-                let same = if earlier.name == node.name {
-                    Some(format!("name {}", node.name))
-                } else if (earlier.address, earlier.port) == (node.address, node.port) {
-                    Some(format!("address {} and port {}", node.address, node.port))
-                } else if earlier.server_id == node.server_id {
-                    Some(format!("server_id {}", node.server_id))
-                } else {
-                    None
-                };
-                if let Some(same) = same {
-                    self.problems.add(
-                        span.clone(),
-                        format!("a second node with the {same}"),
-                        format!("node {} has it already", earlier.name),
-                    );
-                }
-            }
-        }
-    }
-
     fn package(&self) -> Package {
         let section = self.section("package");
         Package {
@@ -356,7 +331,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn service(&self, vendor: Vendor) -> Service {
+    fn service(&self, vendor: Option<Vendor>) -> Service {
         let section = self.section("service");
         let managers = [
             ("auto", ServiceManager::Auto),
@@ -366,8 +341,8 @@ impl<'a> Document<'a> {
         ];
         let restarts = [("never", RestartPolicy::Never), ("when-needed", RestartPolicy::WhenNeeded)];
         let unit = match vendor {
-            Vendor::MariaDb => "mariadb",
-            Vendor::MySql => "mysql",
+            Some(Vendor::MariaDb) | None => "mariadb",
+            Some(Vendor::MySql) => "mysql",
         };
         Service {
             manager: section.word("manager", &managers).map_or(ServiceManager::Auto, |word| word.value),
@@ -375,7 +350,11 @@ impl<'a> Document<'a> {
                 .text("unit")
                 .and_then(|text| self.checked(text, values::word))
                 .unwrap_or_else(|| unit.to_owned()),
-            command: section.texts("command", 64).into_iter().map(|text| text.value).collect(),
+            command: section
+                .texts("command", 64)
+                .into_iter()
+                .filter_map(|text| self.checked(text, values::argument))
+                .collect(),
             supervise: section.boolean("supervise").unwrap_or(true),
             user: section
                 .text("user")
@@ -413,63 +392,6 @@ impl<'a> Document<'a> {
             bind: section.texts("bind", 16).into_iter().filter_map(|text| self.address(text)).collect(),
             variables: variables.map_or_else(BTreeMap::new, |(value, _)| self.variables(value)),
         }
-    }
-
-    fn variables(&self, value: &Spanned<DeValue<'_>>) -> BTreeMap<String, String> {
-        let Some(table) = table_of(value) else {
-            self.problems.add(
-                value.span(),
-                "`variables` in [config] is not a section",
-                "write [config.variables]",
-            );
-            return BTreeMap::new();
-        };
-        let mut variables = BTreeMap::new();
-        for (key, value) in table {
-            let name = key.get_ref().to_lowercase().replace('-', "_");
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Boolean(boolean) => if *boolean { "ON" } else { "OFF" }.to_owned(),
-                DeValue::Integer(number) => {
-                    integer(number).map_or_else(|| number.as_str().to_owned(), |number| number.to_string())
-                }
-                DeValue::Float(number) => number.as_str().to_owned(),
-                other @ (DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_)) => {
-                    self.problems.add(
-                        value.span(),
-                        format!("`{name}` in [config.variables] is {}", kind_of(other)),
-                        "expected text, a number, true or false",
-                    );
-                    continue;
-                }
-            };
-            if let Some((_, instead)) = OWNED_VARIABLES.iter().find(|(owned, _)| *owned == name) {
-                self.problems.add(
-                    key.span(),
-                    format!("`{name}` cannot be set in [config.variables]"),
-                    format!("use {instead}"),
-                );
-            } else if !name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.')
-                || is_secret(&name)
-            {
-                self.problems.add(
-                    key.span(),
-                    format!("`{}` is not a variable for the option file", clip(&name)),
-                    "letters, digits and `_`, and no secrets",
-                );
-            } else if text.chars().any(char::is_control) {
-                self.problems.add(
-                    value.span(),
-                    format!("the value of `{name}` holds control characters"),
-                    "an option is one line",
-                );
-            } else {
-                variables.insert(name, text);
-            }
-        }
-        variables
     }
 
     fn preflight(&self) -> Preflight {
@@ -547,13 +469,4 @@ pub(crate) fn find_in<'a>(
     name: &str,
 ) -> Option<(&'a Spanned<DeValue<'a>>, Range<usize>)> {
     table.iter().find(|(key, _)| key.get_ref().as_ref() == name).map(|(key, value)| (value, key.span()))
-}
-
-/// A server id from the address: unique where addresses and ports are.
-fn server_id(address: IpAddr, port: u16) -> u32 {
-    let base = match address {
-        IpAddr::V4(v4) => u32::from(v4),
-        IpAddr::V6(v6) => values::hashed_server_id(&v6.to_string()),
-    };
-    base.wrapping_add(u32::from(port)).wrapping_sub(3306).max(1)
 }

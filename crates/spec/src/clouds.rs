@@ -4,63 +4,66 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use toml::de::DeValue;
 
-use crate::check::{Document, NETWORKS_MAX, find_in, table_of};
+use crate::check::{Document, find_in, table_of};
 use crate::keys::databases_of;
 use crate::model::{
-    Cloud, CloudStack, EncryptionType, Encryptor, Node, OpenStack, OpenStackService, Paths, Properties,
+    Accounts, Cloud, CloudStack, EncryptionType, Encryptor, Node, OpenStack, OpenStackService, Paths,
+    Properties,
 };
-use crate::read::Section;
+use crate::read::{At, Section};
 use crate::values::{self, NetworkUse};
 
 const SERVICES_MAX: usize = 64;
 const SERVICES: [&str; 6] = ["keystone", "glance", "placement", "nova", "neutron", "cinder"];
 
 impl<'a> Document<'a> {
-    fn cloud_section(&self, name: &'static str, wanted: bool) -> Option<Section<'a>> {
+    /// The section of a cloud; `wanted` is `None` where it is not known which cloud it is.
+    fn cloud_section(&self, name: &'static str, wanted: Option<bool>) -> Option<Section<'a>> {
         let section = self.section(name);
-        match (section.is_there(), wanted) {
-            (true, true) => Some(section),
-            (false, false) => None,
-            (true, false) => {
+        if section.is_there() {
+            if wanted == Some(false) {
                 section.problem(
                     section.span.clone(),
                     format!("[{name}], and the cluster's cloud is another"),
                     format!("set `cloud = \"{name}\"` in [cluster], or remove this section"),
                 );
-                None
             }
-            (false, true) => {
-                self.problems.add(
-                    self.end..self.end,
-                    format!("`cloud = \"{name}\"`, and there is no [{name}]"),
-                    format!("add [{name}] with `networks = [\"10.0.1.0/24\"]`"),
-                );
-                None
-            }
+            return (wanted != Some(false)).then_some(section);
         }
+        // A misspelt one, or one that is no section, has been told of.
+        if wanted == Some(true) && self.find(name).is_none() && !self.misspelt(name) {
+            self.problems.add(
+                self.end..self.end,
+                format!("`cloud = \"{name}\"`, and there is no [{name}]"),
+                format!("add [{name}] with `networks = [\"10.0.1.0/24\"]`"),
+            );
+        }
+        None
     }
 
     fn required_networks(&self, section: &Section<'_>) -> Vec<IpNet> {
-        let networks = self.networks(section, "networks", NetworkUse::Accounts);
-        if !section.has("networks")
-            || (networks.is_empty() && section.texts("networks", NETWORKS_MAX).is_empty())
-        {
+        if !section.has("networks") || section.is_empty_list("networks") {
             section.problem(
                 section.place("networks"),
                 "no `networks`: nobody could log in",
                 "add `networks = [\"10.0.1.0/24\"]`",
             );
         }
-        networks
+        self.networks(section, "networks", NetworkUse::Accounts)
     }
 
-    pub(crate) fn cloudstack(&self, cloud: Cloud, paths: &Paths, first: Option<&Node>) -> Option<CloudStack> {
-        let section = self.cloud_section("cloudstack", cloud == Cloud::Cloudstack)?;
+    pub(crate) fn cloudstack(
+        &self,
+        cloud: Option<Cloud>,
+        paths: &Paths,
+        accounts: &Accounts,
+        first: Option<&Node>,
+    ) -> Option<CloudStack> {
+        let section = self.cloud_section("cloudstack", cloud.map(|cloud| cloud == Cloud::Cloudstack))?;
         let user = section
             .text("user")
-            .and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))
+            .and_then(|text| self.checked(text, |text| values::client_user(text, &accounts.admin_user)))
             .unwrap_or_else(|| "cloud".to_owned());
         let servers =
             section.number("management_servers", 1, 64).and_then(|number| u32::try_from(number.value).ok());
@@ -118,28 +121,31 @@ impl<'a> Document<'a> {
         })
     }
 
-    pub(crate) fn openstack(&self, cloud: Cloud, paths: &Paths) -> Option<OpenStack> {
-        let section = self.cloud_section("openstack", cloud == Cloud::Openstack)?;
+    pub(crate) fn openstack(
+        &self,
+        cloud: Option<Cloud>,
+        paths: &Paths,
+        accounts: &Accounts,
+    ) -> Option<OpenStack> {
+        let section = self.cloud_section("openstack", cloud.map(|cloud| cloud == Cloud::Openstack))?;
         let mut services: Vec<OpenStackService> = Vec::new();
-        let named: Vec<String> = if section.has("services") {
-            section
-                .texts("services", SERVICES_MAX)
-                .into_iter()
-                .filter_map(|text| self.checked(text, |text| values::sql_name(text, 32)))
-                .collect()
-        } else {
-            SERVICES.map(str::to_owned).to_vec()
-        };
-        for name in named {
+        for name in self.named_services(&section, &accounts.admin_user) {
             services.push(OpenStackService {
                 databases: databases_of(&name),
                 password_file: paths.secrets.join(file_name(&name)),
                 name,
             });
         }
-        for own in self.own_services(paths) {
+        for own in self.own_services(paths, &accounts.admin_user) {
             services.retain(|service| service.name != own.name);
             services.push(own);
+        }
+        if services.len() > SERVICES_MAX {
+            section.problem(
+                section.place("services"),
+                format!("{} services", services.len()),
+                format!("at most {SERVICES_MAX} are possible"),
+            );
         }
         Some(OpenStack {
             services,
@@ -152,45 +158,59 @@ impl<'a> Document<'a> {
         })
     }
 
-    fn own_services(&self, paths: &Paths) -> Vec<OpenStackService> {
+    fn named_services(&self, section: &Section<'_>, admin: &str) -> Vec<String> {
+        if !section.has("services") {
+            return SERVICES.map(str::to_owned).to_vec();
+        }
+        let mut named: Vec<String> = Vec::new();
+        for text in section.texts("services", SERVICES_MAX) {
+            let span = text.span.clone();
+            let Some(name) = self.service_name(text, admin) else { continue };
+            if named.contains(&name) {
+                section.problem(span, format!("service {name} twice in one list"), "remove one");
+            } else {
+                named.push(name);
+            }
+        }
+        named
+    }
+
+    fn service_name(&self, text: At<String>, admin: &str) -> Option<String> {
+        self.checked(text, |text| values::client_user(&values::name(text)?, admin))
+    }
+
+    fn own_services(&self, paths: &Paths, admin: &str) -> Vec<OpenStackService> {
         let table = self.find("openstack").and_then(|(value, _)| table_of(value));
         let Some((value, _)) = table.and_then(|table| find_in(table, "service")) else { return Vec::new() };
-        let DeValue::Array(items) = value.get_ref() else {
-            self.problems.add(
-                value.span(),
-                "a service is written [[openstack.service]]",
-                "two brackets, since there may be several",
-            );
-            return Vec::new();
-        };
-        items
-            .iter()
-            .take(SERVICES_MAX)
-            .filter_map(|item| {
-                let section = Section::new("openstack.service", table_of(item), item.span(), self.problems);
-                let name = section
-                    .required_text("name")
-                    .and_then(|text| self.checked(text, |text| values::sql_name(text, 32)))?;
-                let databases: Vec<String> = section
-                    .texts("databases", SERVICES_MAX)
-                    .into_iter()
-                    .filter_map(|text| self.checked(text, |text| values::sql_name(text, 64)))
-                    .collect();
-                Some(OpenStackService {
-                    databases: if databases.is_empty() { databases_of(&name) } else { databases },
-                    password_file: self.path_or(
-                        &section,
-                        "password_file",
-                        paths.secrets.join(file_name(&name)),
-                    ),
-                    name,
-                })
-            })
-            .collect()
+        let mut services: Vec<OpenStackService> = Vec::new();
+        for section in self.sections("openstack.service", value, SERVICES_MAX) {
+            let Some(text) = section.required_text("name") else { continue };
+            let Some(name) = self.service_name(text, admin) else { continue };
+            if services.iter().any(|service| service.name == name) {
+                section.problem(
+                    section.place("name"),
+                    format!("a second [[openstack.service]] named {name}"),
+                    "list all its databases in one",
+                );
+            }
+            let databases: Vec<String> = section
+                .texts("databases", SERVICES_MAX)
+                .into_iter()
+                .filter_map(|text| self.checked(text, values::client_database))
+                .collect();
+            services.push(OpenStackService {
+                databases: if databases.is_empty() { databases_of(&name) } else { databases },
+                password_file: self.path_or(&section, "password_file", paths.secrets.join(file_name(&name))),
+                name,
+            });
+        }
+        services
     }
 }
 
 /// A user's name as a file name: what could leave the folder is replaced.
 fn file_name(user: &str) -> String {
-    user.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+    let name: String =
+        user.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    if name.starts_with('.') { format!("_{name}") } else { name }
 }

@@ -447,7 +447,7 @@ pub const KEYS: &[Key] = &[
     key(
         "openstack.service",
         "name",
-        "up to 32 characters",
+        "letters, digits, `-`, `_`, up to 32",
         "required",
         "\"heat\"",
         "Service and account name.",
@@ -469,6 +469,10 @@ pub const KEYS: &[Key] = &[
         "Its password; generated when the file is not there.",
     ),
 ];
+
+/// Examples for `[config.variables]`, whose names are the server's.
+pub(crate) const VARIABLE_EXAMPLES: &[(&str, &str)] =
+    &[("innodb_io_capacity", "2000"), ("slow_query_log", "true")];
 
 /// A section as it is written: `[name]`, or `[[name]]` where there may be several.
 pub(crate) fn title(section: &str) -> String {

@@ -7,11 +7,13 @@ mod check;
 mod clouds;
 mod keys;
 mod model;
+mod nodes;
 mod problem;
 mod read;
 mod reference;
 mod template;
 mod values;
+mod variables;
 
 pub use check::SPEC_BYTES_MAX;
 pub use keys::{KEYS, Key};

@@ -1,6 +1,6 @@
 //! The checked spec: every value is in range, every reference resolves, every default is filled in.
 //!
-//! Planning reads these types only; what a person may write in `mainstay.toml` is in `raw`. There are no
+//! Planning reads these types only; what a person may write in `mainstay.toml` is in `keys`. There are no
 //! secrets here: passwords live in files, and the spec holds their paths.
 
 use std::collections::BTreeMap;

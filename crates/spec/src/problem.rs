@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::read::is_secret;
+
 /// One problem at one place of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -14,28 +16,40 @@ pub(crate) struct Problem {
     pub(crate) label: String,
 }
 
+/// Problems that are kept of one text.
+pub(crate) const PROBLEMS_MAX: usize = 1000;
+/// Problems that are shown of one text.
+const PROBLEMS_SHOWN: usize = 50;
+
 /// Everything wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecErrors {
     rendered: Vec<String>,
+    count: usize,
 }
 
 impl SpecErrors {
     pub(crate) fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.span.start);
-        Self { rendered: problems.iter().map(|problem| render("error", file, text, problem)).collect() }
+        let shown = problems.iter().take(PROBLEMS_SHOWN);
+        Self {
+            rendered: shown.map(|problem| render("error", file, text, problem)).collect(),
+            count: problems.len(),
+        }
     }
 
-    /// How many problems there are.
+    /// How many problems there are; counting ends at 1000.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.rendered.len()
+    pub const fn count(&self) -> usize {
+        self.count
     }
 }
 
 impl fmt::Display for SpecErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.rendered.join("\n"))
+        f.write_str(&self.rendered.join("\n"))?;
+        let more = self.count.saturating_sub(self.rendered.len());
+        if more > 0 { write!(f, "\nerror: and {more} more problems\n") } else { Ok(()) }
     }
 }
 
@@ -75,28 +89,106 @@ fn floor(text: &str, offset: usize) -> usize {
 
 /// Longest line shown of the text.
 const SHOWN_CHARS: usize = 110;
+/// What is shown before the marks of a longer line.
+const SHOWN_BEFORE_CHARS: usize = 40;
+
+/// What stands for a secret, and for the rest of its line.
+const HIDDEN: &str = "(hidden)";
+
+/// The place in a line behind the `=` or `:` of a key that would hold a secret.
+fn secret_value(line: &str) -> Option<usize> {
+    line.match_indices(['=', ':']).map(|(at, _)| at).find_map(|at| {
+        let key = line.get(..at)?.trim_end().trim_end_matches(['"', '\'']);
+        let start = key.rfind(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).map_or(0, |before| {
+            before + key.get(before..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+        });
+        is_secret(key.get(start..)?).then_some(at + 1)
+    })
+}
+
+/// Whether a line is inside a secret that began on an earlier one, as text in three quotes or a list does.
+fn inside_secret(text: &str, line: usize) -> bool {
+    let mut until: Option<&str> = None;
+    for earlier in text.lines().take(line - 1) {
+        if let Some(end) = until {
+            until = (!earlier.contains(end)).then_some(end);
+        } else if let Some(value) = secret_value(earlier).and_then(|at| earlier.get(at..)) {
+            let value = value.trim_start();
+            let ends = [("\"\"\"", "\"\"\""), ("'''", "'''"), ("[", "]"), ("{", "}")];
+            until = ends.into_iter().find_map(|(begin, end)| {
+                let rest = value.strip_prefix(begin)?;
+                (!rest.contains(end)).then_some(end)
+            });
+        }
+    }
+    until.is_some()
+}
+
+/// A line as it may be shown: no secret, and nothing that moves the cursor or the marks under it. With it, how
+/// many characters of the line are there before what is hidden.
+fn shown_line(text: &str, line: usize) -> (String, Option<usize>) {
+    let source = text.lines().nth(line - 1).unwrap_or("");
+    let (shown, visible) = if inside_secret(text, line) {
+        (HIDDEN.to_owned(), Some(0))
+    } else {
+        match secret_value(source).and_then(|at| source.get(..at)) {
+            Some(key) => (format!("{key} {HIDDEN}"), Some(key.chars().count())),
+            None => (source.to_owned(), None),
+        }
+    };
+    (shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(), visible)
+}
 
 fn render(kind: &str, file: &str, text: &str, problem: &Problem) -> String {
     let (line, column) = line_and_column(text, problem.span.start);
-    // A tab would move the marks under the line; control characters would move the cursor.
-    let source: String = text
-        .lines()
-        .nth(line - 1)
-        .unwrap_or("")
-        .chars()
-        .take(SHOWN_CHARS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let (source, visible) = shown_line(text, line);
+    let length = source.chars().count();
+    // A place behind the start of a secret would tell how long that is.
+    let hidden = visible.filter(|visible| column > *visible);
+    let column = hidden.map_or(column, |visible| visible + 1);
+    let mut pad = (column - 1).min(length);
+    let skipped = if length <= SHOWN_CHARS { 0 } else { pad.saturating_sub(SHOWN_BEFORE_CHARS) };
+    let mut excerpt: String = source.chars().skip(skipped).take(SHOWN_CHARS).collect();
+    if skipped > 0 {
+        excerpt.insert_str(0, "...");
+        pad = pad - skipped + 3;
+    }
     let from = floor(text, problem.span.start);
     let to = floor(text, problem.span.end).max(from);
     let covered = text.get(from..to).unwrap_or("").lines().next().unwrap_or("").chars().count();
-    let room = SHOWN_CHARS.saturating_sub(column - 1).max(1);
+    let room = if hidden.is_some() { 1 } else { excerpt.chars().count().saturating_sub(pad).max(1) };
     let marks = "^".repeat(covered.clamp(1, room));
     let gutter = " ".repeat(line.to_string().len());
-    let pad = " ".repeat(column - 1);
+    let pad = " ".repeat(pad);
     let label = if problem.label.is_empty() { String::new() } else { format!(" {}", problem.label) };
+    let source_line = format!("{line} | {excerpt}");
     format!(
-        "{kind}: {}\n{gutter}--> {file}:{line}:{column}\n{gutter} |\n{line} | {source}\n{gutter} | {pad}{marks}{label}\n",
-        problem.message
+        "{kind}: {}\n{gutter}--> {file}:{line}:{column}\n{gutter} |\n{}\n{gutter} | {pad}{marks}{label}\n",
+        problem.message,
+        source_line.trim_end()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_shown_without_their_secrets() {
+        for (text, line, shown) in [
+            ("password = \"x\"", 1, "password = (hidden)"),
+            ("db.cloud.password=x", 1, "db.cloud.password= (hidden)"),
+            ("a = { b = 1, \"api_token\" = \"x\", c = 2 }", 1, "a = { b = 1, \"api_token\" = (hidden)"),
+            ("\"password\": \"x\"", 1, "\"password\": (hidden)"),
+            ("password_file = \"/x\"", 1, "password_file = \"/x\""),
+            ("secrets = \"/x\"", 1, "secrets = \"/x\""),
+            ("пароль = 1", 1, "пароль = 1"),
+            ("password = \"\"\"\nx\n\"\"\"\nport = 1", 2, "(hidden)"),
+            ("password = \"\"\"\nx\n\"\"\"\nport = 1", 4, "port = 1"),
+            ("passwords = [\n\"x\",\n]\nport = 1", 2, "(hidden)"),
+            ("port = 1\tx\u{1b}", 1, "port = 1 x "),
+        ] {
+            assert_eq!(shown_line(text, line).0, shown, "{text}");
+        }
+    }
 }

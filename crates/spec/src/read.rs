@@ -3,14 +3,16 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::keys;
-use crate::problem::Problem;
+use crate::problem::{PROBLEMS_MAX, Problem};
+
+/// What a size looks like.
+const SIZE_EXPECTED: &str = "bytes, or a whole number with a unit such as \"64G\" or \"512M\"";
 
 /// Problems found so far, shared by all readers of a text.
 #[derive(Default)]
@@ -21,7 +23,10 @@ pub(crate) struct Problems {
 
 impl Problems {
     pub(crate) fn add(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
-        self.found.borrow_mut().push(Problem { span, message: message.into(), label: label.into() });
+        let mut found = self.found.borrow_mut();
+        if found.len() < PROBLEMS_MAX {
+            found.push(Problem { span, message: message.into(), label: label.into() });
+        }
     }
 
     pub(crate) fn warn(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
@@ -47,7 +52,6 @@ pub(crate) struct Section<'a> {
     pub(crate) span: Range<usize>,
     name: &'static str,
     problems: &'a Problems,
-    read: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Section<'a> {
@@ -57,7 +61,7 @@ impl<'a> Section<'a> {
         span: Range<usize>,
         problems: &'a Problems,
     ) -> Self {
-        let section = Self { table, span, name, problems, read: RefCell::default() };
+        let section = Self { table, span, name, problems };
         section.refuse_unknown();
         section
     }
@@ -82,18 +86,21 @@ impl<'a> Section<'a> {
             }
             let section = self.title();
             if is_secret(name) {
-                self.problems.add(
-                    key.span(),
-                    format!("`{name}` in {section}: secrets do not belong in the spec"),
-                    format!("put it into a file of mode 0600 and name that with `{name}_file`"),
+                let files = || keys::names(self.name).filter(|known| known.ends_with("_file"));
+                let file = nearest(&format!("{name}_file"), files()).or_else(|| files().next());
+                let label = file.map_or_else(
+                    || "remove it: each is in a file of its own in the secrets folder".to_owned(),
+                    |file| format!("put it into a file of mode 0600 and name that with `{file}`"),
                 );
+                let message = format!("`{}` in {section}: secrets do not belong in the spec", clip(name));
+                self.problems.add(key.span(), message, label);
                 continue;
             }
             let label = nearest(name, keys::names(self.name)).map_or_else(
                 || format!("its keys are {}", keys::names(self.name).collect::<Vec<_>>().join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );
-            self.problems.add(key.span(), format!("unknown key `{name}` in {section}"), label);
+            self.problems.add(key.span(), format!("unknown key `{}` in {section}", clip(name)), label);
         }
     }
 
@@ -103,7 +110,6 @@ impl<'a> Section<'a> {
             "{}.{name} is not in KEYS",
             self.name
         );
-        self.read.borrow_mut().insert(name);
         let table = self.table?;
         table.iter().find(|(key, _)| key.get_ref().as_ref() == name).map(|(_, value)| value)
     }
@@ -112,7 +118,7 @@ impl<'a> Section<'a> {
         let found = kind_of(value.get_ref());
         self.problems.add(
             value.span(),
-            format!("`{name}` in [{}] is {found}", self.name),
+            format!("`{name}` in {} is {found}", self.title()),
             format!("expected {expected}"),
         );
     }
@@ -166,7 +172,7 @@ impl<'a> Section<'a> {
             Some(_) | None => {
                 self.problems.add(
                     value.span(),
-                    format!("`{name}` in [{}] is out of range", self.name),
+                    format!("`{name}` in {} is out of range", self.title()),
                     format!("expected {min} to {max}"),
                 );
                 None
@@ -198,10 +204,15 @@ impl<'a> Section<'a> {
         );
         self.problems.add(
             text.span,
-            format!("`{name}` in [{}] is \"{}\"", self.name, clip(&text.value)),
+            format!("`{name}` in {} is \"{}\"", self.title(), clip(&text.value)),
             label,
         );
         None
+    }
+
+    /// One word of a list, or the default where the key is not there; `None` for another word.
+    pub(crate) fn word_or<T: Copy>(&self, name: &'static str, words: &[(&str, T)], default: T) -> Option<T> {
+        if self.has(name) { self.word(name, words).map(|word| word.value) } else { Some(default) }
     }
 
     /// Bytes: a number, or text with a unit.
@@ -210,12 +221,22 @@ impl<'a> Section<'a> {
         let bytes = match value.get_ref() {
             DeValue::Integer(number) => integer(number).and_then(|number| u64::try_from(number).ok()),
             DeValue::String(text) => crate::values::size(text),
-            _ => None,
+            _ => {
+                self.wrong(name, value, SIZE_EXPECTED);
+                return None;
+            }
         };
         if bytes.is_none() {
-            self.wrong(name, value, "a size such as \"64G\" or \"512M\"");
+            let message = format!("`{name}` in {} is not a size", self.title());
+            self.problems.add(value.span(), message, format!("expected {SIZE_EXPECTED}"));
         }
         bytes.map(|value_bytes| At { value: value_bytes, span: value.span() })
+    }
+
+    /// Whether a key is there as a list without entries.
+    pub(crate) fn is_empty_list(&self, name: &'static str) -> bool {
+        self.value(name)
+            .is_some_and(|value| matches!(value.get_ref(), DeValue::Array(items) if items.is_empty()))
     }
 
     /// A list of text.
@@ -228,7 +249,7 @@ impl<'a> Section<'a> {
         if items.len() > max {
             self.problems.add(
                 value.span(),
-                format!("`{name}` in [{}] has {} entries", self.name, items.len()),
+                format!("`{name}` in {} has {} entries", self.title(), items.len()),
                 format!("at most {max} are possible"),
             );
             return Vec::new();
@@ -270,10 +291,14 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
         .map(|(_, known)| known)
 }
 
+/// Whether a key of this name would hold a secret. One that names a file or the folder of secrets does not.
 pub(crate) fn is_secret(name: &str) -> bool {
     let lower = name.to_lowercase();
-    ["password", "passwd", "secret", "token"].iter().any(|word| lower.contains(word))
-        && !lower.ends_with("_file")
+    let last = lower.rsplit('.').next().unwrap_or_default();
+    let said = ["password", "passwd", "passphrase", "secret", "token"].iter().any(|word| last.contains(word));
+    (said || matches!(last, "pass" | "pwd" | "wsrep_sst_auth"))
+        && !last.ends_with("_file")
+        && last != "secrets"
 }
 
 pub(crate) fn clip(text: &str) -> Cow<'_, str> {

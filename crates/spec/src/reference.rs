@@ -1,6 +1,6 @@
 //! The reference of `mainstay.toml`, generated from the table of keys.
 
-use crate::keys::{KEYS, SECTIONS};
+use crate::keys::{KEYS, SECTIONS, VARIABLE_EXAMPLES};
 
 /// `docs/spec.md`, whole.
 #[must_use]
@@ -17,11 +17,15 @@ pub fn reference() -> String {
         text.push_str(&format!("\n## {title}\n\n{sentence}\n"));
         let keys: Vec<_> = KEYS.iter().filter(|key| key.section == *section).collect();
         if keys.is_empty() {
+            text.push_str(&format!("\n```toml\n{title}\n"));
+            for (name, value) in VARIABLE_EXAMPLES {
+                text.push_str(&format!("{name} = {value}\n"));
+            }
             text.push_str(
-                "\n```toml\n[config.variables]\ninnodb_io_capacity = 2000\nslow_query_log = true\n```\n\n\
-                 Dashes are taken as underscores. Refused are variables that another key sets (`server_id`, `port`, \
-                 `bind_address`, `ssl_*`, `require_secure_transport`, `datadir`, `socket`, `log_bin`), and variables that \
-                 the server does not have, since it would not start with them.\n",
+                "```\n\nDashes are taken as underscores. Refused are variables that another key sets (`server_id`, \
+                 `port`, `bind_address`, `ssl_*`, `require_secure_transport`, `datadir`, `socket`, `user`, `log_bin`), \
+                 variables whose value is a secret, and variables that the server does not have, since it would not \
+                 start with them.\n",
             );
             continue;
         }

@@ -1,13 +1,14 @@
 //! The commented `mainstay.toml` that `mainstay init` writes.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flavor::Vendor;
 use ipnet::IpNet;
 
-use crate::keys::{KEYS, SECTIONS};
+use crate::keys::{KEYS, Key, SECTIONS, VARIABLE_EXAMPLES};
 use crate::model::Cloud;
+use crate::values::{self, NetworkUse};
 
 /// What was found on the host.
 #[derive(Clone, Debug)]
@@ -41,7 +42,8 @@ pub struct Found {
 /// The file, commented. It parses as it is.
 #[must_use]
 pub fn template(cloud: Cloud, found: &Found) -> String {
-    let installed = found.installed.as_deref().unwrap_or("no server yet");
+    let installed: String =
+        found.installed.as_deref().unwrap_or("no server yet").chars().filter(|c| !c.is_control()).collect();
     let mut text = format!(
         "# What the database under this cloud should be. See docs/spec.md for every key.\n\
          # Found on this host: {installed}, {} CPUs, {} MiB of memory.\n\
@@ -52,40 +54,84 @@ pub fn template(cloud: Cloud, found: &Found) -> String {
         found.memory_bytes >> 20
     );
     for (section, sentence) in SECTIONS {
-        let wanted = match *section {
+        let written = match *section {
             "cloudstack" => cloud == Cloud::Cloudstack,
-            "cloudstack.properties" => cloud == Cloud::Cloudstack && found.properties_file.is_some(),
+            "cloudstack.properties" => found.properties_file.is_some(),
             "openstack" => cloud == Cloud::Openstack,
             "openstack.service" | "config.variables" => false,
             _ => true,
         };
-        if wanted {
-            write_section(section, sentence, cloud, found, &mut text);
+        let of_another_cloud = (section.starts_with("cloudstack") && cloud != Cloud::Cloudstack)
+            || (section.starts_with("openstack") && cloud != Cloud::Openstack);
+        if !of_another_cloud {
+            write_section(section, sentence, written, cloud, found, &mut text);
         }
     }
     text
 }
 
-fn write_section(section: &str, sentence: &str, cloud: Cloud, found: &Found, text: &mut String) {
-    let title = crate::keys::title(section);
-    text.push_str(&format!("\n# {sentence}\n{title}\n"));
+/// Writes a section; one that is not `written` is all commented out.
+fn write_section(
+    section: &str,
+    sentence: &str,
+    written: bool,
+    cloud: Cloud,
+    found: &Found,
+    text: &mut String,
+) {
+    let mark = if written { "" } else { "#" };
+    text.push_str(&format!("\n# {sentence}\n{mark}{}\n", crate::keys::title(section)));
+    for (name, value) in VARIABLE_EXAMPLES.iter().filter(|_| section == "config.variables") {
+        text.push_str(&format!("#{name} = {value}\n"));
+    }
     for key in KEYS.iter().filter(|key| key.section == section) {
-        text.push_str(&format!("# {}\n", key.sentence));
-        match chosen(section, key.name, cloud, found) {
+        let value = chosen(section, key.name, cloud, found).filter(|_| written);
+        let remark = match (&value, guessed(section, key.name, found)) {
+            (Some(_), true) => " Not found on this host: change this example.".to_owned(),
+            (None, _) if key.default != "required" => format!(" Default: {}.", key.default.replace('`', "")),
+            (Some(_), false) | (None, _) => String::new(),
+        };
+        text.push_str(&format!("# {}{remark}\n", key.sentence));
+        match value {
             Some(value) => text.push_str(&format!("{} = {value}\n", key.name)),
-            None => text.push_str(&format!("#{} = {}\n", key.name, key.example)),
+            None => text.push_str(&format!("#{} = {}\n", key.name, example(key, found.vendor))),
         }
+    }
+}
+
+/// Whether the value written for a key is an example, because the host did not tell.
+fn guessed(section: &str, name: &str, found: &Found) -> bool {
+    match (section, name) {
+        ("node", "address") => usable_address(found).is_none(),
+        ("cloudstack" | "openstack", "networks") => usable_network(found).is_none(),
+        _ => false,
+    }
+}
+
+/// The network that was found, if accounts may have it.
+fn usable_network(found: &Found) -> Option<String> {
+    let network = found.network?.trunc().to_string();
+    values::network(&network, NetworkUse::Accounts).ok().map(|network| network.to_string())
+}
+
+/// A key's example, for the server that the template is for.
+fn example(key: &Key, vendor: Vendor) -> &'static str {
+    match (vendor, key.section, key.name) {
+        (Vendor::MySql, "package", "names") => "[\"mysql-server\"]",
+        (Vendor::MySql, "service", "unit") => "\"mysql\"",
+        (Vendor::MySql, "service", "command") => "[\"/usr/sbin/mysqld\"]",
+        (Vendor::MySql, "config", "file") => "\"/etc/mysql/mysql.conf.d/zz-mainstay.cnf\"",
+        _ => key.example,
     }
 }
 
 /// The value written for a key; `None` leaves it commented out with its example.
 fn chosen(section: &str, name: &str, cloud: Cloud, found: &Found) -> Option<String> {
     let quoted = |text: &str| Some(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")));
-    let path = |path: &Option<PathBuf>| path.as_ref().and_then(|path| quoted(&path.to_string_lossy()));
-    let networks = || {
-        let network = found.network.map_or_else(|| "10.0.1.0/24".to_owned(), |network| network.to_string());
-        Some(format!("[\"{network}\"]"))
-    };
+    // A path that the spec would refuse is left to its default.
+    let path = |path: &Path| path.to_str().filter(|text| values::path(text).is_ok()).and_then(quoted);
+    let networks =
+        || Some(format!("[\"{}\"]", usable_network(found).unwrap_or_else(|| "10.0.1.0/24".to_owned())));
     match (section, name) {
         ("cluster", "name") => quoted("zone1"),
         ("cluster", "server") => quoted(match found.vendor {
@@ -99,23 +145,33 @@ fn chosen(section: &str, name: &str, cloud: Cloud, found: &Found) -> Option<Stri
             Cloud::Openstack => "openstack",
         }),
         ("node", "name") => quoted(&node_name(&found.hostname)),
-        ("node", "address") => quoted(&found.address.unwrap_or(IpAddr::from([127, 0, 0, 1])).to_string()),
-        ("node", "port") => Some(found.port.to_string()),
-        ("node", "socket") => quoted(&found.socket.to_string_lossy()),
-        ("node", "data_dir") => quoted(&found.data_dir.to_string_lossy()),
+        ("node", "address") => {
+            quoted(&usable_address(found).unwrap_or(IpAddr::from([127, 0, 0, 1])).to_string())
+        }
+        ("node", "port") => Some(found.port.max(1).to_string()),
+        ("node", "socket") => {
+            path(&found.socket).filter(|_| values::socket(&found.socket.to_string_lossy()).is_ok())
+        }
+        ("node", "data_dir") => path(&found.data_dir),
         ("package", "install") => Some(found.installed.is_none().to_string()),
         ("service", "restart") => quoted("never"),
         ("machine", "share") => quoted(if found.properties_file.is_some() { "shared" } else { "dedicated" }),
         ("cloudstack", "management_servers") => Some("1".to_owned()),
         ("cloudstack" | "openstack", "networks") => networks(),
-        ("cloudstack", "schema_dir") => path(&found.cloudstack_schema_dir),
-        ("cloudstack.properties", "file") => path(&found.properties_file),
+        ("cloudstack", "schema_dir") => found.cloudstack_schema_dir.as_deref().and_then(path),
+        ("cloudstack.properties", "file") => found.properties_file.as_deref().and_then(path),
         ("openstack", "services") => {
             Some("[\"keystone\", \"glance\", \"placement\", \"nova\", \"neutron\", \"cinder\"]".to_owned())
         }
         ("openstack", "workers") => Some("20".to_owned()),
         _ => None,
     }
+}
+
+/// The address that was found, if a node may have it.
+fn usable_address(found: &Found) -> Option<IpAddr> {
+    let address = found.address?.to_canonical();
+    values::host_address(&address.to_string()).ok()
 }
 
 fn node_name(hostname: &str) -> String {

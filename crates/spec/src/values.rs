@@ -5,6 +5,11 @@ use std::path::{Component, PathBuf};
 
 use ipnet::IpNet;
 
+/// Longest path: InnoDB takes no longer file names.
+const PATH_BYTES_MAX: usize = 512;
+/// Longest socket, its final zero left out.
+const SOCKET_BYTES_MAX: usize = 107;
+
 /// Bytes with a unit: `64G`, `512MiB`, `1.5T` is refused; units are powers of 1024.
 pub(crate) fn size(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -57,8 +62,11 @@ pub(crate) fn network(text: &str, using: NetworkUse) -> Result<IpNet, String> {
 /// An absolute path without `..` or NUL. The error is what is wrong.
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
-    if text.contains('\0') || text.contains('\n') {
+    if text.chars().any(char::is_control) {
         return Err("a path cannot hold that character".to_owned());
+    }
+    if text.len() > PATH_BYTES_MAX {
+        return Err(format!("expected at most {PATH_BYTES_MAX} bytes"));
     }
     if !path.is_absolute() {
         return Err("expected an absolute path, beginning with /".to_owned());
@@ -66,7 +74,62 @@ pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     if path.components().any(|part| part == Component::ParentDir) {
         return Err("`..` is not allowed: write the path it leads to".to_owned());
     }
+    if !path.components().any(|part| matches!(part, Component::Normal(_))) {
+        return Err("this is the root of all files: name something in it".to_owned());
+    }
     Ok(path)
+}
+
+/// A Unix socket's path, which the kernel bounds (unix(7), `sun_path`).
+pub(crate) fn socket(text: &str) -> Result<PathBuf, String> {
+    if text.len() > SOCKET_BYTES_MAX {
+        return Err(format!("expected at most {SOCKET_BYTES_MAX} bytes: the kernel takes no longer socket"));
+    }
+    path(text)
+}
+
+/// An address that one host has.
+pub(crate) fn host_address(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "expected an IP address such as 10.0.0.11".to_owned())?;
+    let everybody = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || everybody {
+        return Err("no host has this address: expected one such as 10.0.0.11".to_owned());
+    }
+    if address.to_canonical() != address {
+        return Err(format!("did you mean {}?", address.to_canonical()));
+    }
+    Ok(address)
+}
+
+/// An argument of the server's command line.
+pub(crate) fn argument(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("expected printable characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An account's user that a client may have: not the administrator's, the server's or Mainstay's own.
+pub(crate) fn client_user(text: &str, admin: &str) -> Result<String, String> {
+    let user = sql_name(text, 32)?;
+    let taken = user == admin
+        || ["root", "mysql", "mariadb.sys", "debian-sys-maint", "PUBLIC"].contains(&user.as_str())
+        || ["mysql.", "mainstay_"].iter().any(|prefix| user.starts_with(prefix));
+    if taken {
+        Err("this account has another use: choose a name for the cloud's own".to_owned())
+    } else {
+        Ok(user)
+    }
+}
+
+/// A database that a client may have.
+pub(crate) fn client_database(text: &str) -> Result<String, String> {
+    let database = sql_name(text, 64)?;
+    let own = ["mysql", "sys", "information_schema", "performance_schema"];
+    if own.iter().any(|own| own.eq_ignore_ascii_case(&database)) {
+        return Err("this database is the server's own".to_owned());
+    }
+    Ok(database)
 }
 
 /// A cluster's or node's name.

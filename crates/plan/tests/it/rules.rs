@@ -230,6 +230,17 @@ fn a_certificate_that_was_issued_and_not_read_is_read() {
 }
 
 #[test]
+fn a_key_the_server_cannot_read_changes_its_owner() {
+    let spec = cloudstack_spec(Vendor::MariaDb);
+    let mut seen = applied(&spec, Vendor::MariaDb);
+    let tls = seen.state.tls.as_mut().unwrap();
+    tls.server_key = tls.ca_key.clone();
+    assert_eq!(ids(&plan_for(&spec, &seen)), ["tls/key-owner"]);
+    seen.state.run_as_root = false;
+    assert_eq!(ids(&plan_for(&spec, &seen)), Vec::<&str>::new());
+}
+
+#[test]
 fn a_replica_gets_no_accounts() {
     let spec = cloudstack_spec(Vendor::MariaDb);
     let mut seen = applied(&spec, Vendor::MariaDb);

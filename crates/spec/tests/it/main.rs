@@ -1,6 +1,7 @@
 //! The spec as its writer meets it: good ones, bad ones, the template and the reference.
 
-mod probe;
+mod refused;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,18 @@ fn bad_specs_say_where_and_what_instead() {
         ("an owned variable", with("[cloudstack]", "[config.variables]\nserver-id = 3\n[cloudstack]")),
         ("one bracket", with("[[node]]", "[node]")),
         ("two at once", with("10.0.1.0/24", "10.0.1").replace("zone1", "zone 1")),
+        ("two mistakes in the syntax", with("name = \"zone1\"", "name = zone 1\nserver =")),
+        ("a secret that is not TOML", with("networks =", "password = \"hunter2\nnetworks =")),
+        (
+            "a secret in one line with more",
+            with("[cloudstack]", "tls = { db_password = \"hunter2\", x = 1 }\n[cloudstack]"),
+        ),
+        ("db.properties by mistake", "db.cloud.username=cloud\ndb.cloud.password=hunter2\n".to_owned()),
+        ("binary garbage", "\u{0}\u{1}\u{7f}ELF\u{2}\n\u{1b}[2J\u{0}".to_owned()),
+        (
+            "a node that is the same in all",
+            with("[cloudstack]", "[[node]]\nname = \"db1\"\naddress = \"10.0.0.11\"\n[cloudstack]"),
+        ),
         ("not TOML", with("name = \"zone1\"", "name = \"zone1")),
         ("an empty file", String::new()),
         ("a dump by mistake", "-- MySQL dump 10.13\nCREATE TABLE `t` (x int);".to_owned()),
@@ -76,8 +89,19 @@ fn bad_specs_say_where_and_what_instead() {
         let errors = Spec::parse(&text, "mainstay.toml").map(|_| ()).unwrap_err();
         writeln!(shown, "=== {what}\n{errors}").unwrap();
     }
-    assert!(!shown.contains("hunter2 "), "a secret's value is only shown in its own line");
+    assert!(!shown.contains("hunter2"), "a secret is shown");
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn client_networks_are_listed_once() {
+    let text = with(
+        "networks =",
+        "networks = [\"10.0.3.0/24\", \"10.0.2.0/24\", \"10.0.0.11\"]\n[accounts]\nnetworks =",
+    );
+    let (spec, _) = Spec::parse(&text, "mainstay.toml").unwrap();
+    let shown: Vec<String> = spec.all_client_networks().iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.11/32", "10.0.1.0/24", "10.0.2.0/24", "10.0.3.0/24"]);
 }
 
 #[test]
@@ -85,6 +109,10 @@ fn doubtful_specs_warn() {
     let text = with("cloud = \"cloudstack\"", "cloud = \"cloudstack\"\ntopology = \"replication\"");
     let (_, warnings) = Spec::parse(&text, "mainstay.toml").unwrap();
     assert!(warnings[0].to_string().contains("replication with one node"), "{}", warnings[0]);
+    let second = "[[node]]\nname = \"db2\"\naddress = \"10.0.0.12\"\n[cloudstack]";
+    let text = text.replace("\"replication\"", "\"galera\"").replace("[cloudstack]", second);
+    let (_, warnings) = Spec::parse(&text, "mainstay.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(warnings[0].to_string().contains("galera with 2 nodes"), "{}", warnings[0]);
 }
 
 fn found() -> Found {
@@ -113,9 +141,45 @@ fn the_template_is_a_spec() {
         assert!(warnings.is_empty());
         assert_eq!(spec.cluster.cloud, cloud);
         assert_eq!(spec.cluster.server, Vendor::MySql);
-        assert_eq!(spec.nodes[0].name, "db1");
+        let node = &spec.nodes[0];
+        assert_eq!(
+            (node.name.as_str(), node.address, node.port),
+            ("db1", IpAddr::from([10, 0, 0, 11]), 3306)
+        );
+        assert!(spec.package.install && spec.tls.is_some());
+        let networks = vec!["10.0.0.0/24".parse().unwrap()];
+        assert_eq!(
+            spec.cloudstack.map(|it| it.networks),
+            (cloud == Cloud::Cloudstack).then(|| networks.clone())
+        );
+        assert_eq!(spec.openstack.map(|it| it.networks), (cloud == Cloud::Openstack).then_some(networks));
     }
     insta::assert_snapshot!(spec::template(Cloud::Cloudstack, &found()));
+}
+
+#[test]
+fn the_template_is_a_spec_whatever_was_found() {
+    let strange = Found {
+        hostname: "..".to_owned(),
+        address: "0.0.0.0".parse().ok(),
+        installed: Some("10.11\n[cluster]".to_owned()),
+        port: 0,
+        socket: PathBuf::from("a\nb"),
+        data_dir: PathBuf::from("/var/\"lib\\x"),
+        network: "2001:db8::5/64".parse().ok(),
+        cloudstack_schema_dir: Some(PathBuf::from("../x")),
+        properties_file: None,
+        ..found()
+    };
+    let with_host_bits = Found { network: "10.77.0.5/24".parse().ok(), ..found() };
+    for cloud in [Cloud::None, Cloud::Cloudstack, Cloud::Openstack] {
+        for found in [&strange, &with_host_bits] {
+            let text = spec::template(cloud, found);
+            Spec::parse(&text, "template").unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        }
+    }
+    assert!(spec::template(Cloud::Cloudstack, &strange).contains("change this example"));
+    assert!(spec::template(Cloud::Cloudstack, &with_host_bits).contains("\nnetworks = [\"10.77.0.0/24\"]"));
 }
 
 #[test]
@@ -124,8 +188,9 @@ fn every_commented_example_is_a_good_value() {
         let text: String = spec::template(cloud, &found())
             .lines()
             .map(|line| {
-                let example =
-                    line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+                let example = line
+                    .strip_prefix('#')
+                    .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['));
                 format!("{}\n", example.unwrap_or(line))
             })
             .collect();
