@@ -132,10 +132,21 @@ pub fn decrypt(
     let plain = match version {
         Some(Encryptor::V1) => open_v1(key, &bytes),
         Some(Encryptor::V2) => open_v2(key, &bytes),
-        None => open_v2(key, &bytes).or_else(|error| open_v1(key, &bytes).map_err(|_| error)),
+        // A value too short for V2 can only have been V1's, so V1's complaint is the one that helps.
+        None => open_v2(key, &bytes).or_else(|v2| {
+            open_v1(key, &bytes).map_err(|v1| if v2 == CryptError::TooShort { v1 } else { v2 })
+        }),
     }?;
     // DES has no authentication: a wrong key that happens to leave good padding shows as bad UTF-8, mostly.
     String::from_utf8(plain).map(SecretString::from).map_err(|_| CryptError::WrongKeyOrDamaged)
+}
+
+/// Which way a value was encrypted, when the key opens it. An empty text was encrypted neither way.
+#[must_use]
+pub fn version_of(key: &SecretString, text: &str) -> Option<Encryptor> {
+    // V2 first: it is authenticated, while V1 opens one foreign value in some hundreds to nonsense.
+    let opens = |version: &Encryptor| !text.is_empty() && decrypt(Some(*version), key, text).is_ok();
+    [Encryptor::V2, Encryptor::V1].into_iter().find(opens)
 }
 
 /// `ENC(...)` around an encrypted value, as properties files have it.
@@ -144,10 +155,11 @@ pub fn wrap(text: &str) -> String {
     format!("ENC({text})")
 }
 
-/// What is inside `ENC(...)`; `None` for a value that is not encrypted.
+/// What is inside `ENC(...)`; `None` for a value that is not encrypted. A blank around it makes it one that is not:
+/// the management server then takes the whole text for the password.
 #[must_use]
 pub fn unwrap(text: &str) -> Option<&str> {
-    text.trim().strip_prefix("ENC(")?.strip_suffix(')')
+    text.strip_prefix("ENC(")?.strip_suffix(')')
 }
 
 fn usable(key: &SecretString) -> Result<&str, CryptError> {
@@ -267,6 +279,31 @@ mod tests {
             CryptError::NoKey
         );
         assert_eq!(decrypt(None, &secret("key"), "").unwrap().expose_secret(), "");
+        let short = encrypt(Encryptor::V1, &secret("key"), &secret("cloud"), &[7; 12]).unwrap();
+        assert_eq!(
+            decrypt(None, &secret("other"), &short).unwrap_err(),
+            CryptError::WrongKeyOrDamaged,
+            "a V1 value is not called cut short for being shorter than any of V2"
+        );
+    }
+
+    #[test]
+    fn the_version_of_a_value_is_found() {
+        let key = secret("key");
+        for version in [Encryptor::V1, Encryptor::V2] {
+            let text = encrypt(version, &key, &secret("a value of some length"), &[9; 12]).unwrap();
+            assert_eq!(version_of(&key, &text), Some(version));
+            assert_eq!(version_of(&secret("other"), &text), None);
+        }
+        assert_eq!(version_of(&key, ""), None);
+    }
+
+    #[test]
+    fn only_the_exact_wrapping_is_one() {
+        assert_eq!(unwrap(&wrap("QUJD")), Some("QUJD"));
+        for text in ["ENC(QUJD) ", " ENC(QUJD)", "ENC(QUJD", "enc(QUJD)", "QUJD"] {
+            assert_eq!(unwrap(text), None, "{text:?}");
+        }
     }
 
     proptest::proptest! {

@@ -8,6 +8,7 @@ pub mod openstack;
 pub mod parity;
 pub mod properties;
 pub mod schema;
+pub mod version;
 pub mod wanted;
 
 pub use crypt::{CryptError, Encryptor, decrypt, encrypt};

@@ -1,8 +1,9 @@
 //! `db.properties`, edited without loss: order, comments, line endings and odd lines stay as they are.
 //!
 //! Values are read by the rules of Java's `Properties.load`, which is what reads them in the end, and written so
-//! that it reads back exactly what was meant. The script this replaces writes values raw, so that Java reads a
-//! backslash in one as an escape.
+//! that it reads back exactly what was meant: Java reads the file as ISO 8859-1, so a letter that stands there in
+//! UTF-8 is read as several. The script this replaces writes values raw, so that Java reads a backslash in one as
+//! an escape. It does not know what the keys mean.
 
 use std::fmt;
 
@@ -34,6 +35,8 @@ struct Line {
     entry: Option<(String, String)>,
     /// It has no separator.
     odd: bool,
+    /// It has a `\u` that Java refuses.
+    malformed: bool,
 }
 
 impl Properties {
@@ -44,7 +47,7 @@ impl Properties {
         let mut lines = Vec::new();
         let mut pending = String::new();
         let mut first = 1;
-        for (at, raw) in text.split_inclusive('\n').enumerate() {
+        for (at, raw) in natural_lines(text).enumerate() {
             if pending.is_empty() {
                 first = at + 1;
             }
@@ -84,6 +87,7 @@ impl Properties {
                 line.raw = text.clone() + &end;
                 line.entry = Some((key.to_owned(), value.to_owned()));
                 line.odd = false;
+                line.malformed = false;
                 found = true;
             }
         }
@@ -96,12 +100,14 @@ impl Properties {
             }
             // A last line that asks to be continued would swallow the new one; an empty line ends it.
             if !is_comment_or_blank(&last.raw) && ends_in_continuation(&last.raw) {
-                last.raw.push_str(self.newline);
+                // A newline after a lone carriage return would only make one line end of the two.
+                let ends = if last.raw.ends_with('\r') { 2 } else { 1 };
+                last.raw.push_str(&self.newline.repeat(ends));
             }
         }
-        let number = self.lines.last().map_or(1, |line| line.number + line.raw.matches('\n').count());
+        let number = self.lines.last().map_or(1, |line| line.number + natural_lines(&line.raw).count());
         let entry = Some((key.to_owned(), value.to_owned()));
-        self.lines.push(Line { raw: text + self.newline, number, entry, odd: false });
+        self.lines.push(Line { raw: text + self.newline, number, entry, odd: false, malformed: false });
     }
 
     /// Lines that have no separator: Java takes them for a key with an empty value, which nobody means.
@@ -119,6 +125,15 @@ impl Properties {
     }
 }
 
+impl Properties {
+    /// Numbers of the lines with a `\u` that is not followed by four hexadecimal digits. Java refuses the whole file
+    /// for one of them.
+    #[must_use]
+    pub fn malformed_lines(&self) -> Vec<usize> {
+        self.lines.iter().filter(|line| line.malformed).map(|line| line.number).collect()
+    }
+}
+
 impl fmt::Display for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines.iter().try_for_each(|line| f.write_str(&line.raw))
@@ -131,30 +146,50 @@ fn line_end(raw: &str) -> &str {
 
 const BLANKS: [char; 3] = [' ', '\t', '\x0c'];
 
+/// A line of nothing but the mark of a continuation continues nothing: in Java, too, the next line begins anew.
 fn is_comment_or_blank(logical: &str) -> bool {
     let text = logical.trim_start_matches(BLANKS);
-    text.is_empty() || text.starts_with(['#', '!', '\n', '\r'])
+    let is_end = |text: &str| text.starts_with(['\n', '\r']);
+    text.is_empty()
+        || text.starts_with(['#', '!'])
+        || is_end(text)
+        || text.strip_prefix('\\').is_some_and(is_end)
+}
+
+/// The text cut after each line end; as in Java, `\r` alone is one too.
+fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = rest.find(['\n', '\r']).map_or(rest.len(), |at| {
+            let crlf = rest.get(at..).is_some_and(|from| from.starts_with("\r\n"));
+            at + if crlf { 2 } else { 1 }
+        });
+        let (line, after) = rest.split_at_checked(end)?;
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 /// An odd number of backslashes before the line end continues the line.
 fn ends_in_continuation(raw: &str) -> bool {
-    let Some(text) = raw.strip_suffix('\n') else { return false };
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
+    let text = raw.trim_end_matches(['\n', '\r']);
+    text.len() < raw.len() && (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
 }
 
 fn line(raw: String, number: usize) -> Line {
     if is_comment_or_blank(&raw) {
-        return Line { raw, number, entry: None, odd: false };
+        return Line { raw, number, entry: None, odd: false, malformed: false };
     }
-    let (key, value, separated) = split(&joined(&raw));
-    Line { raw, number, entry: Some((key, value)), odd: !separated }
+    let logical = joined(&raw);
+    let (key, value, separated) = split(&logical);
+    let malformed = has_malformed_escape(&logical);
+    Line { raw, number, entry: Some((key, value)), odd: !separated, malformed }
 }
 
 /// A logical line without line ends; the blanks a continuation begins with are dropped.
 fn joined(raw: &str) -> String {
     let mut text = String::new();
-    for (at, natural) in raw.split_inclusive('\n').enumerate() {
+    for (at, natural) in natural_lines(raw).enumerate() {
         let body = natural.trim_end_matches(['\n', '\r']);
         let body = if at == 0 { body } else { body.trim_start_matches(BLANKS) };
         let continued = ends_in_continuation(natural);
@@ -186,11 +221,11 @@ fn split(logical: &str) -> (String, String, bool) {
 
 fn unescape(text: &str) -> String {
     let mut units: Vec<u16> = Vec::with_capacity(text.len());
-    let mut buffer = [0; 2];
+    let mut buffer = [0; 4];
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         if c != '\\' {
-            units.extend_from_slice(c.encode_utf16(&mut buffer));
+            units.extend(c.encode_utf8(&mut buffer).bytes().map(u16::from));
             continue;
         }
         match chars.next() {
@@ -198,22 +233,36 @@ fn unescape(text: &str) -> String {
             Some('n') => units.push(10),
             Some('r') => units.push(13),
             Some('f') => units.push(12),
-            Some('u') => {
-                let hex: String = chars.clone().take(4).collect();
-                match u16::from_str_radix(&hex, 16) {
-                    Ok(unit) if hex.len() == 4 => {
-                        units.push(unit);
-                        chars.nth(3);
-                    }
-                    // Java refuses the whole file here; the letter is kept so that the line can be shown.
-                    _ => units.push(u16::from(b'u')),
+            Some('u') => match unit(chars.as_str()) {
+                Some(unit) => {
+                    units.push(unit);
+                    chars.nth(3);
                 }
-            }
-            Some(other) => units.extend_from_slice(other.encode_utf16(&mut buffer)),
+                // Java refuses the whole file here; the letter is kept so that the line can be shown.
+                None => units.push(u16::from(b'u')),
+            },
+            Some(other) => units.extend(other.encode_utf8(&mut buffer).bytes().map(u16::from)),
             None => {}
         }
     }
     String::from_utf16_lossy(&units)
+}
+
+/// The UTF-16 unit that four hexadecimal digits at the start of a text name.
+fn unit(text: &str) -> Option<u16> {
+    let digits = text.get(..4)?;
+    // A number may begin with `+` in Rust.
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
+}
+
+fn has_malformed_escape(logical: &str) -> bool {
+    let mut chars = logical.chars();
+    while let Some(c) = chars.next() {
+        if c == '\\' && chars.next() == Some('u') && unit(chars.as_str()).is_none() {
+            return true;
+        }
+    }
+    false
 }
 
 fn escape_key(key: &str) -> String {
@@ -276,6 +325,17 @@ mod tests {
     }
 
     #[test]
+    fn lines_end_and_letters_count_as_java_has_it() {
+        let properties = Properties::parse("a=1\rb=2\\\r\n  3\rc=\u{e9}\r\nd=\\u00zz\n");
+        assert_eq!((properties.get("a"), properties.get("b")), (Some("1"), Some("23")));
+        assert_eq!(properties.get("c"), Some("\u{c3}\u{a9}"), "the file is read as ISO 8859-1");
+        assert_eq!(properties.malformed_lines(), [5]);
+        let properties = Properties::parse("\\\n#c\n \\\nd=4\n");
+        assert_eq!(properties.entries().collect::<Vec<_>>(), [("d", "4")]);
+        assert_eq!(Properties::parse("a=\\u00e9\\\\u0\n").malformed_lines(), [0; 0]);
+    }
+
+    #[test]
     fn setting_leaves_every_other_line_alone() {
         let text = "# head\r\nodd line\r\na=1\r\n\r\nb=2";
         let mut properties = Properties::parse(text);
@@ -286,7 +346,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_set_is_read_back(before in "([a-z]{1,3}=[ -~]{0,8}\n|#[ -~]{0,5}\n|\n){0,6}", key in "[a-z.: =#]{1,8}", value in ".{0,30}") {
+        fn what_is_set_is_read_back(before in "([a-z]{1,3}=[ -~]{0,8}(\r|\n|\r\n)|#[ -~]{0,5}\n|\n| ?\\\\\r){0,6}", key in "[a-z.: =#]{1,8}", value in ".{0,30}") {
             let mut properties = Properties::parse(&before);
             properties.set(&key, &value);
             let back = Properties::parse(&properties.to_string());

@@ -4,7 +4,7 @@
 //! privilege, and never drop what holds something. Anything else that reaches outside CloudStack's databases is
 //! refused rather than run as the administrator.
 
-use sqltext::{Kind, SplitErrorKind, Splitter, classify, lex};
+use sqltext::{Kind, SplitErrorKind, Splitter, TokenKind, classify, lex};
 
 /// A setup file.
 #[derive(Clone, Copy, Debug)]
@@ -65,41 +65,77 @@ fn ours(name: &str) -> bool {
     OURS.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Statements that `classify` has no kind for, by the words in them.
+/// Statements that act on the server and not on a database, by their first word.
+const ON_THE_SERVER: &[&str] = &[
+    "install",
+    "uninstall",
+    "shutdown",
+    "restart",
+    "kill",
+    "purge",
+    "reset",
+    "change",
+    "flush",
+    "start",
+    "stop",
+    "backup",
+    "rename",
+    "import",
+    "clone",
+    "handler",
+    "load",
+    "execute",
+    "prepare",
+    "binlog",
+];
+
+/// Words in a row that read or write beside CloudStack's databases, wherever they stand.
+const OUTWARD: &[&[&str]] = &[
+    &["mysql", "."],
+    &["performance_schema", "."],
+    &["sys", "."],
+    &["into", "outfile"],
+    &["into", "dumpfile"],
+    &["load_file", "("],
+    &["data", "directory"],
+    &["index", "directory"],
+    &["@", "@", "global"],
+    &["create", "server"],
+    &["create", "role"],
+    &["alter", "instance"],
+];
+
+/// Statements that `classify` has no kind for, by the words in them. What a string holds is no word.
 fn by_words(statement: &str) -> Disposition {
     let words: Vec<String> = lex(statement)
         .filter(sqltext::Token::is_significant)
-        .map(|token| sqltext::unquote(token.text).to_ascii_lowercase())
+        .map(|token| match token.kind {
+            TokenKind::String => String::new(),
+            TokenKind::Word
+            | TokenKind::QuotedIdent
+            | TokenKind::Number
+            | TokenKind::Punct
+            | TokenKind::Comment
+            | TokenKind::Hint
+            | TokenKind::Executable
+            | TokenKind::Space => sqltext::unquote(token.text).to_ascii_lowercase(),
+        })
         .collect();
-    let has = |sequence: &[&str]| {
-        words.windows(sequence.len()).any(|window| window.iter().zip(sequence).all(|(a, b)| a == b))
-    };
     // The scripts' own procedure in the server's database, which drops accounts.
     if words.iter().any(|word| word.starts_with("cloud_drop_user")) {
         return Disposition::Skip(ACCOUNTS);
     }
+    let has = |sequence: &[&str]| {
+        words.windows(sequence.len()).any(|window| window.iter().zip(sequence).all(|(a, b)| a == b))
+    };
     let first = words.first().map_or("", String::as_str);
-    let outside = has(&["mysql", "."])
-        || has(&["load", "data"])
-        || has(&["into", "outfile"])
-        || has(&["into", "dumpfile"])
-        || has(&["set", "global"])
-        || has(&["set", "persist"])
-        || has(&["@", "@", "global"])
-        || matches!(
-            first,
-            "install"
-                | "uninstall"
-                | "shutdown"
-                | "kill"
-                | "purge"
-                | "reset"
-                | "change"
-                | "flush"
-                | "start"
-                | "stop"
-        );
-    if outside { Disposition::Refuse(OUTSIDE) } else { Disposition::Run }
+    let sets_for_all = first == "set"
+        && words.iter().any(|word| matches!(word.as_str(), "global" | "persist" | "persist_only"));
+    if sets_for_all || ON_THE_SERVER.contains(&first) || OUTWARD.iter().any(|sequence| has(sequence)) {
+        Disposition::Refuse(OUTSIDE)
+    } else {
+        Disposition::Run
+    }
 }
 
 /// What is wrong with a set of files (name and content), before any of them runs.
@@ -170,7 +206,12 @@ mod tests {
             ("LOAD DATA INFILE '/etc/passwd' INTO TABLE cloud.t", Disposition::Refuse(OUTSIDE)),
             ("SELECT 1 INTO OUTFILE '/tmp/x'", Disposition::Refuse(OUTSIDE)),
             ("SET GLOBAL max_connections = 1", Disposition::Refuse(OUTSIDE)),
+            ("SET SESSION foreign_key_checks = 0, GLOBAL max_connections = 1", Disposition::Refuse(OUTSIDE)),
+            ("INSERT INTO cloud.t VALUES (LOAD_FILE('/etc/passwd'))", Disposition::Refuse(OUTSIDE)),
+            ("/*!50003 RENAME USER a TO b */", Disposition::Refuse(OUTSIDE)),
             ("INSTALL PLUGIN x SONAME 'x.so'", Disposition::Refuse(OUTSIDE)),
+            ("INSERT INTO cloud.t VALUES ('cloud_drop_user', 'load', 'into outfile')", Disposition::Run),
+            ("CREATE TABLE cloud.t (`global` int, data varchar(9), `load` int)", Disposition::Run),
         ] {
             assert_eq!(disposition(text), wanted, "{text}");
         }

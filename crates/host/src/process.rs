@@ -11,12 +11,24 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, WaitOptions, pidfd_open, pidfd_send_signal, set_dumpable_behavior,
+    waitpid,
+};
 use tokio::io::unix::AsyncFd;
 
 pub use rustix::process::Signal;
 
 use crate::files;
+
+/// Keeps this process's memory, and the secrets in it, out of core files and away from other processes of the same
+/// user. A program that it starts is not affected.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn forbid_core_dump() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
 
 /// Limit for files of `/proc` about one process.
 const PROC_BYTES_MAX: usize = 64 << 10;

@@ -22,6 +22,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
     server::install_tls_provider();
+    if let Err(error) = host::process::forbid_core_dump() {
+        tracing::warn!(%error, "a crash of this process could write secrets to a core file");
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -35,6 +35,12 @@ pub(crate) fn database_steps(spec: &Spec, observation: &Observation, options: &O
         }
     }
     if let (Some(cloudstack), Some(seen)) = (&spec.cloudstack, &observation.state.cloudstack) {
+        out.findings.extend(seen.management_servers.iter().enumerate().map(|(at, sentence)| Finding {
+            id: format!("cloudstack/management-server/{at}"),
+            severity: Severity::Note,
+            sentence: sentence.clone(),
+            fix: "start it, or remove its row once it is gone for good".to_owned(),
+        }));
         cloudstack_databases(spec, cloudstack, seen, found, options, &mut out);
         properties(cloudstack, seen, &mut out);
     }

@@ -7,6 +7,9 @@ use crate::observation::State;
 /// A copy of `state` without positions, lag, counters and the variables that nobody manages.
 pub(crate) fn essence(state: &State) -> State {
     let mut essence = state.clone();
+    if let Some(cloudstack) = &mut essence.cloudstack {
+        cloudstack.management_servers.clear();
+    }
     if let Seen::Known(server) = &mut essence.server {
         server.replication.gtid_position.clear();
         server.replication.replicas = 0;

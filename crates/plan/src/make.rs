@@ -200,6 +200,8 @@ impl Part<'_> {
         files.dedup();
         for path in files {
             let is_database_key = properties.is_some_and(|properties| properties.database_key_file == path);
+            let is_management_key =
+                properties.is_some_and(|properties| properties.management_key_file == path);
             match self.observation.state.secrets.get(&path) {
                 Some(SecretSeen::Present) => {}
                 Some(SecretSeen::Unusable(why)) => plan.findings.push(Finding {
@@ -219,6 +221,19 @@ impl Part<'_> {
                         fix: "put the key there: `mainstay cloudstack show-properties --secrets` decrypts it from a kept db.properties".to_owned(),
                     });
                 }
+                Some(SecretSeen::Absent) | None if is_management_key && self.has_a_key() => {
+                    let key_file = properties.map(|properties| properties.key_file.display().to_string());
+                    let key_file = key_file.unwrap_or_default();
+                    plan.findings.push(Finding {
+                        id: format!("secret/{}", path.display()),
+                        severity: Severity::Blocks,
+                        sentence: format!(
+                            "{} is missing, and {key_file} holds a key that values are encrypted with",
+                            path.display()
+                        ),
+                        fix: format!("keep using it: `install -m 0600 {key_file} {}`", path.display()),
+                    });
+                }
                 Some(SecretSeen::Absent) | None => plan.steps.push(Step {
                     id: format!("secret/{}", path.display()),
                     title: format!("generate a secret into {}", path.display()),
@@ -231,6 +246,12 @@ impl Part<'_> {
                 }),
             }
         }
+    }
+
+    /// A management server has its key already: another one would make its other values unreadable.
+    fn has_a_key(&self) -> bool {
+        let seen = self.observation.state.cloudstack.as_ref().and_then(|seen| seen.key_file.as_ref());
+        matches!(seen, Some(Seen::Known(_) | Seen::Unknown(_)))
     }
 
     fn inputs(&self) -> Inputs<'_> {

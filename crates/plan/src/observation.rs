@@ -117,6 +117,8 @@ pub struct CloudStackSeen {
     pub properties: Seen<Vec<PropertyChange>>,
     /// Sentences about traps in `db.properties` that Mainstay does not change by itself.
     pub property_warnings: Vec<String>,
+    /// Sentences about rows of management servers that are dead or would block an upgrade.
+    pub management_servers: Vec<String>,
     /// The key file holds the management key; `None` when the encryption type needs no file.
     pub key_file: Option<Seen<bool>>,
     /// `maxActive` of the pools in `db.properties`: cloud and usage.

@@ -17,7 +17,7 @@ use server::Connection;
 use spec::{CloudStack, EncryptionType, Node, Spec};
 
 use crate::error::SetupError;
-use crate::schema::{SCHEMA_FILE_BYTES_MAX, mark, version};
+use crate::schema::{SCHEMA_FILE_BYTES_MAX, management_servers, mark, version};
 
 /// The largest `db.properties`; today's is 5 KiB.
 pub(crate) const PROPERTIES_BYTES_MAX: usize = 1 << 20;
@@ -28,9 +28,14 @@ pub(crate) async fn observe(
     node: &Node,
     connection: Option<&mut Connection>,
 ) -> CloudStackSeen {
-    let (load, version) = match connection {
-        None => (Seen::Absent, Seen::Absent),
-        Some(connection) => (seen(mark(connection).await), seen(version(connection).await)),
+    let (load, version, servers) = match connection {
+        None => (Seen::Absent, Seen::Absent, Vec::new()),
+        Some(connection) => (
+            seen(mark(connection).await),
+            seen(version(connection).await),
+            // Only notes come of them: a login that may not read the table goes without.
+            management_servers(connection).await.unwrap_or_default(),
+        ),
     };
     let properties = cloudstack.properties.as_ref().map(|wanted| &wanted.file);
     let current = properties.map_or(Seen::Absent, |file| read_properties(file));
@@ -49,6 +54,7 @@ pub(crate) async fn observe(
         schema_files: cloudstack.schema_dir.as_ref().map_or(Seen::Absent, |dir| schema_files(dir)),
         properties: changes,
         property_warnings: warnings,
+        management_servers: servers,
         key_file: key_file(cloudstack),
         pools,
     }
@@ -91,7 +97,10 @@ fn read_properties(file: &Path) -> Seen<Properties> {
 fn warnings(current: &Properties) -> Vec<String> {
     let mut sentences = wanted::traps(current);
     sentences.extend(current.odd_lines().into_iter().map(|odd| {
-        format!("line {} of db.properties has no `=` and is left as it is: {}", odd.line, odd.text_start)
+        format!(
+            "line {} of db.properties has no separator and is left as it is: {}",
+            odd.line, odd.text_start
+        )
     }));
     sentences
 }

@@ -8,9 +8,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use cloudstack::schema::{Disposition, disposition};
+use cloudstack::version::{
+    BASE_VERSION, ManagementServerRow, SchemaState, VersionRow, management_server_findings, schema_state,
+};
 use host::files;
 use plan::SchemaFile;
-use server::{Connection, Limits, Param, ServerError, Sql, Target};
+use server::{Connection, Limits, Param, Row, ServerError, Sql, Target};
 
 use crate::error::SetupError;
 
@@ -92,25 +95,59 @@ pub(crate) async fn mark(connection: &mut Connection) -> Result<Option<plan::Loa
     let sql = Sql::plain(format!(
         "SELECT finished, CAST(at AS CHAR) AS at FROM mainstay.setup WHERE name = '{CLOUDSTACK_MARK}'"
     ));
-    match connection.query(&sql).await {
-        Ok(rows) => Ok(rows.first().map(|row| plan::LoadMark {
-            finished: row.text("finished") == Some("1"),
-            at: row.text("at").unwrap_or("an unknown time").to_owned(),
-        })),
-        // 1049: no such database; 1146: no such table.
-        Err(error) if matches!(error.code(), Some(1049 | 1146)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let rows = rows_if_there(connection, &sql).await?.unwrap_or_default();
+    Ok(rows.first().map(|row| plan::LoadMark {
+        finished: row.text("finished") == Some("1"),
+        at: row.text("at").unwrap_or("an unknown time").to_owned(),
+    }))
 }
 
-/// The newest row of CloudStack's `version` table: version, and whether its step is complete.
+/// How far CloudStack's schema is: the version its newest rows name, and whether it is complete. `None` where there
+/// is no version table, or nothing in it.
 pub(crate) async fn version(connection: &mut Connection) -> Result<Option<(String, bool)>, ServerError> {
-    let sql = Sql::plain("SELECT version, step FROM cloud.version ORDER BY id DESC LIMIT 1");
-    match connection.query(&sql).await {
-        Ok(rows) => Ok(rows.first().map(|row| {
-            (row.text("version").unwrap_or_default().to_owned(), row.text("step") == Some("Complete"))
-        })),
-        Err(error) if matches!(error.code(), Some(1049 | 1146)) => Ok(None),
+    let sql = Sql::plain("SELECT id, version, step FROM cloud.version ORDER BY id DESC LIMIT 1000");
+    let Some(rows) = rows_if_there(connection, &sql).await? else { return Ok(None) };
+    let text = |row: &Row, name| row.text(name).unwrap_or_default().to_owned();
+    let rows: Vec<VersionRow> = rows
+        .iter()
+        .map(|row| VersionRow {
+            id: row.parsed("id").unwrap_or_default(),
+            version: text(row, "version"),
+            step: text(row, "step"),
+        })
+        .collect();
+    Ok(match schema_state(&rows) {
+        SchemaState::Empty => None,
+        SchemaState::Base => Some((BASE_VERSION.to_owned(), true)),
+        SchemaState::Complete(version) => Some((version, true)),
+        SchemaState::HalfUpgraded { version, .. } => Some((version, false)),
+    })
+}
+
+/// Sentences about management servers whose rows block an upgrade, or are only left over.
+pub(crate) async fn management_servers(connection: &mut Connection) -> Result<Vec<String>, ServerError> {
+    let sql = Sql::plain(
+        "SELECT name, state, removed IS NOT NULL AS gone, TIMESTAMPDIFF(SECOND, last_update, UTC_TIMESTAMP()) AS age \
+         FROM cloud.mshost LIMIT 1000",
+    );
+    let Some(rows) = rows_if_there(connection, &sql).await? else { return Ok(Vec::new()) };
+    let rows: Vec<ManagementServerRow> = rows
+        .iter()
+        .map(|row| ManagementServerRow {
+            name: row.text("name").unwrap_or_default().to_owned(),
+            state: row.text("state").unwrap_or_default().to_owned(),
+            last_update_age_seconds: row.parsed("age"),
+            removed: row.text("gone") == Some("1"),
+        })
+        .collect();
+    Ok(management_server_findings(&rows))
+}
+
+/// The rows, or `None` where the database, the table or a column of it is not there (1049, 1146, 1054).
+async fn rows_if_there(connection: &mut Connection, sql: &Sql) -> Result<Option<Vec<Row>>, ServerError> {
+    match connection.query(sql).await {
+        Ok(rows) => Ok(Some(rows)),
+        Err(error) if matches!(error.code(), Some(1049 | 1054 | 1146)) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use facts::{Seen, ServerFacts};
-use host::disk;
+use host::{disk, pki};
 use serde::Serialize;
 use server::{Connection, Limits};
 use spec::{Node, Spec, Topology};
@@ -131,7 +131,21 @@ async fn node_status(spec: &Spec, node: &Node, at: jiff::Timestamp) -> NodeStatu
         Err(error) => status.server = Seen::Unknown(error.to_string()),
         Ok(facts) => fill(&mut status, spec, &facts, at),
     }
+    if local && matches!(status.certificate_days, Seen::Unknown(_)) {
+        status.certificate_days = days_on_disk(spec, at);
+    }
     status
+}
+
+/// MariaDB tells its certificate's dates to TLS connections only; on this host the file tells them.
+fn days_on_disk(spec: &Spec, at: jiff::Timestamp) -> Seen<i64> {
+    let Some(tls) = &spec.tls else { return Seen::Absent };
+    let [cert, key, ca] = ["server-cert.pem", "server-key.pem", "ca.pem"].map(|name| tls.dir.join(name));
+    match pki::facts(&cert, &key, &ca) {
+        Seen::Known(facts) => Seen::Known((facts.not_after_epoch_seconds - at.as_second()) / DAY_SECONDS),
+        Seen::Unknown(why) => Seen::Unknown(why),
+        Seen::Absent => Seen::Absent,
+    }
 }
 
 async fn ask(spec: &Spec, node: &Node) -> Result<ServerFacts, SetupError> {

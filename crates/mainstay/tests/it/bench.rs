@@ -135,6 +135,26 @@ impl Bench {
         self.folder.path().join("lab/clusters/t/mainstay").join(name)
     }
 
+    /// The one node, as `lab list --json` describes it.
+    pub(crate) fn node(&self) -> Value {
+        self.run(&["lab", "list", "--json"]).json(0)["clusters"][0]["nodes"][0].clone()
+    }
+
+    /// A path that the node's description names.
+    pub(crate) fn node_path(&self, key: &str) -> PathBuf {
+        PathBuf::from(self.node()[key].as_str().unwrap())
+    }
+
+    /// The steps of which the audit log has this event, in order.
+    pub(crate) fn audited(&self, event: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.own("state").join("audit.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|line| line["event"] == event)
+            .map(|line| line["step"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         self.run_env(args, &[])
     }
@@ -178,6 +198,10 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
+        // A test may have taken it down itself.
+        if !self.folder.path().join("lab/clusters/t").exists() {
+            return;
+        }
         let ran = self.run(&["lab", "down", "t"]);
         if !std::thread::panicking() {
             assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -26,6 +26,8 @@ fn every_verb_explains_itself() {
         let ran = run(&args);
         assert_eq!(ran.code, Some(0), "{verb:?}");
         assert!(ran.out.len() > 150, "{verb:?}: {}", ran.out);
+        let is_group = ran.out.contains("\nCommands:\n");
+        assert!(is_group || ["demo", "man"].contains(&verb[0]) || ran.out.contains("Example"), "{verb:?}");
     }
     assert!(run(&["--help"]).out.contains("Exit codes: 0 good, 1 failed, 2"));
 }
@@ -41,6 +43,11 @@ fn init_writes_a_spec_once() {
     }
     assert_eq!(run(&["init", "--config", &path]).code, Some(0));
     let before = std::fs::read_to_string(&path).unwrap();
+    // Whatever is found on this host, the spec itself is in order.
+    let plan = run(&["plan", "--json", "--no-measure", "--config", &path]);
+    assert!(matches!(plan.code, Some(0 | 2)), "{plan:?}");
+    let plan: serde_json::Value = serde_json::from_str(&plan.out).unwrap();
+    assert!(plan["preflight"].is_array(), "{plan}");
     let again = run(&["init", "--config", &path]);
     assert_eq!(again.code, Some(1));
     assert!(again.err.contains("is there already") && again.err.contains("  -> "), "{again:?}");
@@ -84,6 +91,7 @@ fn values_encrypt_and_decrypt() {
         let wrong = run_with(&["cloudstack", "decrypt"], &made.out, &[("CLOUD_SECRET_KEY", "hunter2-key")]);
         assert_eq!(wrong.code, Some(1));
         assert!(!wrong.err.contains("hunter2-key") && wrong.err.contains("  -> "), "{wrong:?}");
+        assert!(wrong.out.is_empty() && !wrong.err.contains(plain), "{wrong:?}");
         independently(version, &made.out, "mgmt key 1", plain);
     }
     let vector = run_with(
@@ -115,6 +123,7 @@ fn completions_and_manual_pages_are_made() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = run(&["completions", shell]);
         assert!(ran.code == Some(0) && ran.out.contains("mainstay"), "{shell}");
+        assert!(ran.out.contains("recreate"), "{shell} completes no options");
     }
     let folder = tempfile::tempdir().unwrap();
     let ran = run(&["man", &folder.path().to_string_lossy()]);

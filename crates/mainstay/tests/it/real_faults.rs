@@ -42,6 +42,7 @@ fn real_wrong_worlds_are_refused() {
         write_secret(&file, "exposed-Secret-1");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_refused(&bench, &["apply", "--yes"], "cannot be used");
+        assert_refused(&bench, &["apply", "--yes"], &format!("chmod 0600 {}", file.display()));
         std::fs::remove_file(&file).unwrap();
 
         bench.sql("CREATE DATABASE cloud; CREATE TABLE cloud.precious (id int primary key)");
@@ -51,6 +52,24 @@ fn real_wrong_worlds_are_refused() {
         let ran = bench.on_spec(&["apply", "--recreate", "cloud,cloud_usage", "--yes"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(!bench.sql("SHOW TABLES IN cloud").contains("precious"));
+    }
+}
+
+#[test]
+fn real_a_socket_where_nothing_listens_is_refused() {
+    for server in servers() {
+        let bench = Bench::new(server, "");
+        let socket = bench.node_path("socket").display().to_string();
+        replace(&bench, &format!("socket = {socket:?}"), "socket = \"/nonexistent/mysqld.sock\"");
+        // With nothing on the port the server is taken to be stopped, and starting it is not ours.
+        replace(&bench, "manager = \"process\"", "manager = \"none\"");
+        // The server that runs holds the port, which is the first thing to be wrong.
+        assert_refused(&bench, &["apply", "--yes"], "preflight check port stops");
+        assert_eq!(bench.run(&["lab", "stop", "t"]).code, Some(0));
+        let shown = bench.on_spec(&["plan", "--no-measure"]);
+        assert_eq!(shown.code, Some(2), "{shown:?}");
+        assert!(shown.out.contains("the server does not run"), "{shown:?}");
+        assert_refused(&bench, &["apply", "--yes"], "`manager = \"none\"` says that it is not started here");
     }
 }
 
@@ -70,8 +89,12 @@ fn real_setup_files_cut_short_are_refused() {
     let bench = Bench::new(server, &format!("schema_dir = {:?}\n", setup.path()));
     let path = setup.path().join("create-schema.sql");
     let text = std::fs::read_to_string(&path).unwrap();
-    write(&path, text.get(..text.len() / 2).unwrap());
-    assert_refused(&bench, &["apply", "--yes"], "create-schema.sql:");
+    // Cut in the middle of a statement, and of that statement's own first line.
+    let start = text.find("CREATE TABLE `cloud`.`t7`").unwrap();
+    write(&path, text.get(..start + 40).unwrap());
+    let line = text.get(..start).unwrap().matches('\n').count() + 1;
+    assert_refused(&bench, &["apply", "--yes"], &format!("create-schema.sql:{line}: the file is cut short"));
+    assert!(!bench.sql("SHOW DATABASES").contains("cloud"));
     std::fs::remove_file(&path).unwrap();
     assert_refused(&bench, &["apply", "--yes"], "create-schema.sql");
 }

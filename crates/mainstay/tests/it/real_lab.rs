@@ -1,6 +1,34 @@
 //! `mainstay lab` from the command line.
 
+use std::path::Path;
+
 use crate::bench::{Bench, servers};
+
+/// Command lines of the processes that a folder is named in.
+fn processes_naming(folder: &Path) -> Vec<String> {
+    let folder = folder.to_string_lossy();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.unwrap().path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(&*folder))
+        .collect()
+}
+
+#[test]
+fn real_a_server_that_apply_started_goes_with_its_lab() {
+    for server in servers() {
+        let bench = Bench::new(server, "");
+        assert_eq!(bench.run(&["lab", "stop", "t"]).code, Some(0));
+        let ran = bench.on_spec(&["apply", "--yes"]);
+        assert_eq!(ran.code, Some(0), "{server}: {ran:?}");
+        let folder = bench.folder.path().join("lab/clusters/t");
+        assert!(!processes_naming(&folder).is_empty(), "{server}");
+        assert_eq!(bench.run(&["lab", "down", "t"]).code, Some(0));
+        assert!(!folder.exists(), "{server}");
+        assert_eq!(processes_naming(&folder), Vec::<String>::new(), "{server}");
+    }
+}
 
 #[test]
 fn real_lab_verbs_do_what_they_say() {
@@ -34,6 +62,11 @@ fn real_lab_verbs_do_what_they_say() {
         let missing = bench.run(&["lab", "down", "nosuch"]);
         assert_eq!(missing.code, Some(1));
         assert!(missing.err.contains("nosuch"), "{missing:?}");
+        let folder = bench.folder.path().join("lab/clusters/t");
+        assert!(!processes_naming(&folder).is_empty(), "{server}: no server was found to compare with");
+        assert_eq!(bench.run(&["lab", "down", "t"]).code, Some(0));
+        assert!(!folder.exists(), "{server}");
+        assert_eq!(processes_naming(&folder), Vec::<String>::new(), "{server}");
     }
 }
 

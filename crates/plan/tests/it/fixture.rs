@@ -177,6 +177,7 @@ pub(crate) fn fresh(vendor: Vendor) -> Observation {
                 ]),
                 properties: Seen::Absent,
                 property_warnings: Vec::new(),
+                management_servers: Vec::new(),
                 key_file: None,
                 pools: Seen::Absent,
             }),

@@ -302,6 +302,25 @@ fn a_missing_database_key_of_an_upgraded_schema_blocks() {
 }
 
 #[test]
+fn a_management_servers_own_key_is_never_replaced() {
+    let text = "[cluster]\nname = \"z\"\nserver = \"mariadb\"\ncloud = \"cloudstack\"\n[[node]]\nname = \"db1\"\naddress = \"10.0.0.11\"\n\
+                [cloudstack]\nnetworks = [\"10.0.1.0/24\"]\n[cloudstack.properties]\nmanagement_ip = \"10.0.1.5\"\n";
+    let spec = crate::fixture::spec(text);
+    let mut seen = fresh(Vendor::MariaDb);
+    let key = |plan: &Plan| plan.steps.iter().any(|step| step.id.ends_with("cloudstack-management-key"));
+    seen.state.cloudstack.as_mut().unwrap().key_file = Some(Seen::Absent);
+    assert!(key(&plan_for(&spec, &seen)), "a new installation gets one");
+    seen.state.cloudstack.as_mut().unwrap().key_file = Some(Seen::Known(false));
+    let plan = plan_for(&spec, &seen);
+    assert!(!key(&plan));
+    assert!(
+        plan.findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Blocks && finding.fix.contains("install -m 0600"))
+    );
+}
+
+#[test]
 fn the_digest_ignores_what_moves_and_sees_what_counts() {
     let spec = cloudstack_spec(Vendor::MariaDb);
     let base = applied(&spec, Vendor::MariaDb);
