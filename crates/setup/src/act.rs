@@ -4,14 +4,15 @@
 //! statements that are marked secret.
 #![expect(clippy::wildcard_enum_match_arm, reason = "the groups in `carry_out` name every action once")]
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use flavor::TlsReload;
 use host::files::{self, Ownership};
-use host::firewall::Nftables;
+use host::firewall::{Guarded, Nftables};
 use host::packages::Packages;
-use host::{pki, secrets};
+use host::{net, pki, secrets};
 use plan::{Action, CertificateKind};
 use secrecy::{ExposeSecret, SecretString};
 use server::{Connection, Limits, Sql};
@@ -27,6 +28,8 @@ use crate::service::Driver;
 
 /// Dropping a full database takes its time.
 const SLOW_STATEMENT: Duration = Duration::from_secs(600);
+/// How long new firewall rules have to prove themselves.
+const FIREWALL_CONFIRM: Duration = Duration::from_secs(10);
 
 /// Carries out actions on one node, over one connection opened when first needed.
 pub(crate) struct Act<'a> {
@@ -127,10 +130,28 @@ impl<'a> Act<'a> {
             Action::WriteProperties { path, keys } => {
                 cloudstack_files::write_properties(self.spec, self.node, path, keys)?;
             }
-            Action::ApplyFirewall { ruleset } => Nftables::default().apply(ruleset).await?,
+            Action::ApplyFirewall { ruleset } => self.apply_firewall(ruleset).await?,
             _ => unreachable_action(action)?,
         }
         Ok(())
+    }
+
+    /// Replaces the table, and takes it back unless the server can still be reached over TCP from here within the
+    /// limit; also when this process dies meanwhile.
+    async fn apply_firewall(&self, ruleset: &str) -> Result<(), SetupError> {
+        let saved = self.spec.paths.state.join("firewall-before.nft");
+        let place = SocketAddr::new(self.node.address, self.node.port);
+        let reached = async {
+            let answer = net::round_trip(place, 3, Duration::from_secs(2)).await;
+            answer.known().is_some()
+        };
+        match Nftables::default().apply_guarded(ruleset, &saved, reached, FIREWALL_CONFIRM).await? {
+            Guarded::Kept => Ok(()),
+            Guarded::TakenBack => Err(SetupError::refused(
+                format!("with the new rules nothing answers at {place}, so they were taken back"),
+                "look at the step's rules in `mainstay plan`, and at other tables with `nft list ruleset`",
+            )),
+        }
     }
 
     async fn on_service(&mut self, action: &Action) -> Result<(), SetupError> {

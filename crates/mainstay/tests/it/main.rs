@@ -16,4 +16,6 @@ mod real_faults;
 mod real_keystone;
 mod real_killed;
 mod real_lab;
+mod real_network;
+mod real_properties;
 mod real_secrets;
