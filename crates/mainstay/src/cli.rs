@@ -362,6 +362,9 @@ pub(crate) struct LabSpecArgs {
 
 /// Bring up a lab cluster, apply the CloudStack profile to it, and show the result.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mainstay demo\n  mainstay demo --server mysql --server-root /srv/mysql-tree"
+)]
 pub(crate) struct DemoArgs {
     /// Which server.
     #[arg(long, value_enum, default_value_t = ServerArg::Mariadb)]
@@ -381,6 +384,7 @@ pub(crate) struct CompletionsArgs {
 
 /// Write the man pages into a folder.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mainstay man /usr/local/share/man/man1")]
 pub(crate) struct ManArgs {
     /// The folder; it must exist.
     pub(crate) folder: PathBuf,

@@ -251,7 +251,8 @@ fn network(spec: &Spec, node: &Node, observation: &Observation, checks: &mut Vec
             Verdict::Stop,
             format!("{owner} listens on {}", node.port),
             "the server needs it",
-            "stop it, or set another `port` for this node",
+            // It may be the node's own server behind another socket: stopping that would be the accident.
+            "if it is this node's own server, set `socket` to the one it has; if not, set another `port` or stop it",
         ));
     }
     let limit = spec.preflight.round_trip_max_us;
