@@ -52,13 +52,15 @@ pub(crate) async fn run(args: &DemoArgs) -> Verb {
     heading("How it is now", &format!("mainstay status --config {shown}"));
     output::text(&setup::cluster_status(&spec, jiff::Timestamp::now()).await.to_string());
 
+    // As it was started, so that the lines can be pasted.
+    let me = std::env::args().next().unwrap_or_else(|| "mainstay".to_owned());
     output::text(&format!(
         "\nTry next:\n\
-         \x20 mainstay lab shell demo -e 'SET GLOBAL max_connections = 50' && mainstay plan --config {shown}\n\
-         \x20     somebody changed a value by hand: see it, then `mainstay apply` it back\n\
-         \x20 mainstay facts --socket {}\n\
+         \x20 {me} lab shell demo -e 'SET GLOBAL max_connections = 50'; {me} plan --config {shown}\n\
+         \x20     somebody changed a value by hand: see it; the same with `apply` mends it\n\
+         \x20 {me} facts --socket {}\n\
          \x20     everything about the server\n\
-         \x20 mainstay lab down demo\n\
+         \x20 {me} lab down demo\n\
          \x20     remove it wholly\n",
         node.socket.display()
     ));
