@@ -6,9 +6,8 @@
 use facts::{DatabaseFacts, Seen, ServerFacts};
 use spec::{CloudStack, EncryptionType, Spec};
 
-use crate::make::Options;
 use crate::observation::{CloudStackSeen, LoadMark, Observation};
-use crate::step::{Action, Change, Finding, Risk, SchemaFile, Severity, Step};
+use crate::step::{Action, Change, Finding, Options, Risk, SchemaFile, Severity, Step};
 
 /// CloudStack's databases, both always on one server: the usage job reads one and writes the other in one statement.
 pub(crate) const CLOUDSTACK_DATABASES: [&str; 2] = ["cloud", "cloud_usage"];

@@ -2,10 +2,24 @@
 
 use facts::Seen;
 
-use crate::observation::State;
+use sha2::{Digest, Sha256};
+
+use crate::observation::{Observation, State};
+
+impl Observation {
+    /// SHA-256 over what steps are derived from, in hex. A plan carries it, and apply refuses the plan when a
+    /// fresh observation's digest differs. Values that move by themselves (positions, lag, counters, variables
+    /// nobody manages) are left out, so an idle and a busy server of the same state agree.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let essence = essence(&self.state);
+        let text = serde_json::to_vec(&essence).unwrap_or_default();
+        Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
 
 /// A copy of `state` without positions, lag, counters and the variables that nobody manages.
-pub(crate) fn essence(state: &State) -> State {
+fn essence(state: &State) -> State {
     let mut essence = state.clone();
     if let Some(cloudstack) = &mut essence.cloudstack {
         cloudstack.management_servers.clear();

@@ -27,7 +27,7 @@ pub use accounts::{GrantObjectWanted, WantedAccount, wanted_accounts};
 pub use config_file::{HEADER, default_config_file};
 pub use firewall::{TABLE, ruleset, same_rules};
 pub use lint::{Violation, lint};
-pub use make::{Options, make};
+pub use make::make;
 pub use observation::{
     CloudStackSeen, LoadMark, Measured, Observation, PasswordMatch, PropertyChange, SecretSeen, State,
     TlsFiles,
@@ -36,5 +36,5 @@ pub use packages::wanted_packages;
 pub use preflight::{Check, Verdict};
 pub use settings::{Origin, WantedSetting, wanted_settings};
 pub use sizing::{Demand, Sizing, SizingError, demand, size};
-pub use step::{Action, CertificateKind, Change, Finding, Plan, Risk, SchemaFile, Severity, Step};
+pub use step::{Action, CertificateKind, Change, Finding, Options, Plan, Risk, SchemaFile, Severity, Step};
 pub use tls::{openssl_time, server_names};

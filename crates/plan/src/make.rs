@@ -15,16 +15,9 @@ use crate::databases::{database_steps, encrypted_already};
 use crate::observation::{Observation, SecretSeen};
 use crate::settings::{Inputs, WantedSetting, wanted_settings};
 use crate::sizing::{Demand, Sizing, SizingError, demand, size};
-use crate::step::{Action, Change, Finding, Plan, Risk, Severity, Step, server_text};
+use crate::step::{Action, Change, Finding, Options, Plan, Risk, Severity, Step, server_text};
 use crate::value::{same, sql_literal};
 use crate::{config_file, firewall, preflight, tls};
-
-/// What the operator asked of this one plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Databases whose names the operator typed to have them destroyed and made anew.
-    pub recreate: Vec<String>,
-}
 
 /// Makes the plan for `node`.
 #[must_use]

@@ -1,6 +1,6 @@
 //! What was seen of one node, once: the input of planning.
 //!
-//! `state` is what steps are derived from, and what [`Observation::digest`] covers; `measured` differs each
+//! `state` is what steps are derived from, and what the digest covers; `measured` differs each
 //! time and only feeds preflight. Passwords never get here: only whether the one in the secret file matches.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,6 @@ use facts::{
 };
 use flavor::Flavor;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use spec::ServiceManager;
 
 /// What was seen of one node.
@@ -164,15 +163,5 @@ impl Observation {
             Seen::Known(server) => Some(server.flavor),
             Seen::Unknown(_) | Seen::Absent => self.state.installed_flavor.known().copied(),
         }
-    }
-
-    /// SHA-256 over what steps are derived from, in hex. A plan carries it, and apply refuses the plan when a
-    /// fresh observation's digest differs. Values that move by themselves (positions, lag, counters, variables
-    /// nobody manages) are left out, so an idle and a busy server of the same state agree.
-    #[must_use]
-    pub fn digest(&self) -> String {
-        let essence = crate::essence::essence(&self.state);
-        let text = serde_json::to_vec(&essence).unwrap_or_default();
-        Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::preflight::Check;
 
+/// What the operator asked of this one plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Databases whose names the operator typed to have them destroyed and made anew.
+    pub recreate: Vec<String>,
+}
+
 /// The ordered steps that bring one node to its spec, and what was found on the way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
