@@ -19,10 +19,7 @@ const GALERA_PORTS: [u16; 3] = [4444, 4567, 4568];
 #[must_use]
 pub fn ruleset(spec: &Spec, node: &Node) -> String {
     let nodes: Vec<IpNet> = spec.nodes.iter().map(|node| IpNet::from(node.address)).collect();
-    let mut clients = nodes.clone();
-    clients.extend(spec.cloudstack.iter().flat_map(|cloudstack| cloudstack.networks.iter().copied()));
-    clients.extend(spec.openstack.iter().flat_map(|openstack| openstack.networks.iter().copied()));
-    clients.extend(spec.accounts.networks.iter().copied());
+    let mut clients = spec.all_client_networks();
     clients.extend(spec.firewall.iter().flat_map(|firewall| firewall.allow.iter().copied()));
     let mut rules = vec!["iif \"lo\" accept".to_owned()];
     let mut sets = String::new();

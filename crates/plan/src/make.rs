@@ -62,7 +62,8 @@ fn sized(
     let limit = spec.config.variables.get("max_connections").and_then(|text| text.parse::<u32>().ok());
     // An operator's own limit is the limit, not a demand to add a margin to.
     let connections = limit.map_or(demand.connections, |limit| limit.saturating_sub(20) / 6 * 5);
-    size(flavor, memory, spec.machine.share, connections)
+    let cpus = spec.machine.cpus.unwrap_or(observation.state.host.cpus);
+    size(flavor, memory, spec.machine.share, connections, cpus)
 }
 
 fn install(spec: &Spec, observation: &Observation, plan: &mut Plan) {

@@ -141,7 +141,9 @@ const ROWS: &[Row] = &[
         "memory",
         "innodb_buffer_pool_instances",
         |i| Some(i.sizing.pool_instances.to_string()),
-        |_| fixed("one a GiB up to 8; the pool's size is a multiple of 128 MiB times this"),
+        |_| fixed(
+            "one a GiB, at most one a CPU and 8 in all; the pool's size is a multiple of 128 MiB times this"
+        ),
         MANUAL
     ),
     row!(

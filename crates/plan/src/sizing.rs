@@ -120,6 +120,7 @@ pub fn size(
     memory_bytes: u64,
     share: Share,
     demanded_connections: u32,
+    cpus: u32,
 ) -> Result<Sizing, SizingError> {
     let max_connections = connection_limit(demanded_connections);
     let connections = u64::from(max_connections);
@@ -150,7 +151,8 @@ pub fn size(
         });
     }
     let wanted_pool = room.min(memory_bytes / 100 * pool_percent);
-    let pool_instances = u32::try_from((wanted_pool / GIB).clamp(1, 8)).unwrap_or(8);
+    // Instances spread a lock over CPUs: more of them than CPUs spread nothing.
+    let pool_instances = u32::try_from((wanted_pool / GIB).clamp(1, 8)).unwrap_or(8).min(cpus.max(1));
     // MySQL rounds a pool up to a multiple of chunk (128 MiB) times instances: round down to it here instead.
     let grain = POOL_GRAIN_BYTES * u64::from(pool_instances);
     let pool_bytes = wanted_pool / grain * grain;
@@ -219,7 +221,7 @@ mod tests {
             (MYSQL, 64, Share::Dedicated, 5500),
             (MYSQL, 1024, Share::Dedicated, 5500),
         ] {
-            let row = match size(flavor, gib * GIB, share, demanded) {
+            let row = match size(flavor, gib * GIB, share, demanded, 8) {
                 Ok(s) => format!(
                     "max_connections {:>5} x {:>6} KiB  pool {:>6} MiB / {}  redo {:>5} MiB  tmp {:>5} KiB  {:>2} %",
                     s.max_connections,
@@ -247,11 +249,11 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn nothing_ever_exceeds_its_share(
-            memory_mib in 512_u64..(64 << 20), demanded in 0_u32..20_000, dedicated: bool, mysql: bool
+            memory_mib in 512_u64..(64 << 20), demanded in 0_u32..20_000, dedicated: bool, mysql: bool, cpus in 0_u32..64
         ) {
             let share = if dedicated { Share::Dedicated } else { Share::Shared };
             let flavor = if mysql { MYSQL } else { MARIADB };
-            if let Ok(sizing) = size(flavor, memory_mib * MIB, share, demanded) {
+            if let Ok(sizing) = size(flavor, memory_mib * MIB, share, demanded, cpus) {
                 proptest::prop_assert!(total(&sizing) <= sizing.memory_bytes / 100 * 75);
                 proptest::prop_assert!(sizing.pool_bytes >= POOL_GRAIN_BYTES);
                 proptest::prop_assert_eq!(sizing.pool_bytes % (POOL_GRAIN_BYTES * u64::from(sizing.pool_instances)), 0);
