@@ -22,6 +22,11 @@ chmod +x "$a/usr/sbin/policy-rc.d" "$b/usr/sbin/policy-rc.d"
 (chroot "$b" apt-get update -qq && chroot "$b" apt-get install -y -qq --no-install-recommends openssh-server) >/dev/null 2>&1
 
 port=$((20000 + RANDOM % 10000))
+# What ssh is given, as every user of the host could see it.
+mv "$a/usr/bin/ssh" "$a/usr/bin/ssh.real"
+printf '#!/bin/sh\nprintf "%%s\\n" "$*" >>/ssh-argv\nexec /usr/bin/ssh.real "$@"\n' >"$a/usr/bin/ssh"
+chmod +x "$a/usr/bin/ssh"
+
 chroot "$a" ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
 install -d -m 0700 "$b/root/.ssh"
 install -m 0600 "$a/root/.ssh/id_ed25519.pub" "$b/root/.ssh/authorized_keys"
@@ -67,7 +72,12 @@ chroot "$b" bash -c "stat -c '%a %U %n' /etc/mainstay/secrets/* /etc/mainstay/tl
 for secret in "$a"/etc/mainstay/secrets/*; do
   cmp "$secret" "$b/etc/mainstay/secrets/$(basename "$secret")"
   ! grep -qF "$(cat "$secret")" "$1/out" || { echo "a secret is shown"; exit 1; }
+  ! grep -qF "$(cat "$secret")" "$a/ssh-argv" || { echo "a secret is an argument"; exit 1; }
 done
+grep -q 'mainstay receive --node b$' "$a/ssh-argv" || { echo "no argument was recorded"; exit 1; }
+cmp "$a/usr/local/bin/mainstay" "$b/usr/local/bin/mainstay"
+[[ $(stat -c '%a %U' "$b/usr/local/bin/mainstay") == "755 root" ]] || { echo "the binary's mode is wrong"; exit 1; }
+[[ $(stat -c %a "$b/etc/mainstay/secrets") == 700 ]] || { echo "the secrets' folder is open"; exit 1; }
 echo '$ mainstay apply --all --yes, again'
 chroot "$a" mainstay apply --config /pair.toml --node a --all --yes >"$1/out" 2>&1 || { cat "$1/out"; exit 1; }
 grep -E '^(===|Nothing|Done|wrote)' "$1/out"

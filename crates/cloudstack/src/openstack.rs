@@ -74,10 +74,13 @@ pub fn connection_url(
 ) -> SecretString {
     let host =
         if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    // PyMySQL sends a password as Latin-1: each byte of its UTF-8 form goes in as a character of its own, so that the
+    // server gets the bytes that the account was made with.
+    let password: String = password.expose_secret().bytes().map(char::from).collect();
     let mut url = format!(
         "mysql+pymysql://{}:{}@{host}:{port}/{}?charset=utf8mb4",
         encoded(user),
-        encoded(password.expose_secret()),
+        encoded(&password),
         encoded(database)
     );
     if let Some(ca) = ca {
@@ -120,7 +123,7 @@ mod tests {
             ("plain", "mysql+pymysql://nova:plain@10.0.0.5:3306/nova_api?charset=utf8mb4"),
             (
                 "p$\"'\\@:/é%",
-                "mysql+pymysql://nova:p%24%22%27%5C%40%3A%2F%C3%A9%25@10.0.0.5:3306/nova_api?charset=utf8mb4",
+                "mysql+pymysql://nova:p%24%22%27%5C%40%3A%2F%C3%83%C2%A9%25@10.0.0.5:3306/nova_api?charset=utf8mb4",
             ),
         ] {
             let url =

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bench::{Bench, servers, tool, write};
+use crate::bench::{Bench, servers, tool, write, write_secret};
+
+/// What a URL, an option file, alembic and Latin-1 each have their own opinion of.
+const PASSWORD: &str = r#"p$a${b}%c%(d)s"e'f\g@h:i/j?k#l&m=n o+p;q[r]é密"#;
 
 /// `keystone-manage` of the environment that `scripts/keystone-venv.sh` makes.
 fn keystone_manage() -> Option<PathBuf> {
@@ -22,6 +25,7 @@ fn real_keystone_syncs_and_bootstraps() {
         let spec =
             std::fs::read_to_string(bench.spec()).unwrap().replace("[tls]\n", "[tls]\nrequire = true\n");
         write(&bench.spec(), &spec);
+        write_secret(&bench.own("secrets").join("keystone"), PASSWORD);
         let ran = bench.on_spec(&["apply", "--yes"]);
         assert_eq!(ran.code, Some(0), "{server}: {ran:?}");
         assert!(
