@@ -399,9 +399,6 @@ pub(crate) struct SuperviseArgs {
     /// Node name.
     #[arg(long)]
     pub(crate) node: String,
-    /// OS user.
-    #[arg(long)]
-    pub(crate) user: Option<String>,
     /// The server's program and arguments.
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<String>,

@@ -1,7 +1,6 @@
 //! The part of a state that steps can come from, without what moves by itself.
 
 use facts::Seen;
-
 use sha2::{Digest, Sha256};
 
 use crate::observation::{Observation, State};

@@ -142,9 +142,6 @@ impl<'a> Driver<'a> {
         let mut supervisor = vec![me.to_string_lossy().into_owned(), "supervise".to_owned()];
         supervisor.extend(["--state".to_owned(), self.spec.paths.state.to_string_lossy().into_owned()]);
         supervisor.extend(["--node".to_owned(), self.node.name.clone()]);
-        if let Some(user) = self.user() {
-            supervisor.extend(["--user".to_owned(), user]);
-        }
         supervisor.push("--".to_owned());
         supervisor.extend(command);
         service.start_supervised(&supervisor).await?;
@@ -177,7 +174,7 @@ impl<'a> Driver<'a> {
     }
 
     fn process(&self, command: Vec<String>) -> ProcessService {
-        process_service(&self.spec.paths.state, &self.node.name, None, command)
+        process_service(&self.spec.paths.state, &self.node.name, command)
     }
 
     fn user(&self) -> Option<String> {
@@ -197,8 +194,7 @@ impl<'a> Driver<'a> {
                     let gone =
                         self.manager == ServiceManager::Process && !self.process(Vec::new()).is_running()?;
                     if gone || std::time::Instant::now() > deadline {
-                        let log = process_service(&self.spec.paths.state, &self.node.name, None, Vec::new())
-                            .log_file;
+                        let log = self.process(Vec::new()).log_file;
                         return Err(SetupError::refused(
                             format!("the server does not come up: {error}"),
                             format!(
@@ -238,12 +234,13 @@ async fn pid_file_of(connection: &mut Connection) -> Result<PathBuf, SetupError>
 }
 
 /// The files of a node's process in Mainstay's state folder.
-fn process_service(state: &Path, node: &str, user: Option<String>, command: Vec<String>) -> ProcessService {
+fn process_service(state: &Path, node: &str, command: Vec<String>) -> ProcessService {
     ProcessService {
         command,
         pid_file: state.join(format!("{node}.pid")),
         log_file: state.join(format!("{node}.log")),
-        user,
+        // The server drops to its user itself (`--user`), so that it can still read what only root may.
+        user: None,
     }
 }
 
@@ -251,15 +248,8 @@ fn process_service(state: &Path, node: &str, user: Option<String>, command: Vec<
 ///
 /// # Errors
 /// When another supervisor is there, the server cannot be started, or it dies too often.
-pub async fn supervise(
-    state: &Path,
-    node: &str,
-    user: Option<&str>,
-    command: &[String],
-) -> Result<(), SetupError> {
-    // The server drops to its user itself (`--user`), so that it can still read what only root may.
-    let _ = user;
-    let service = process_service(state, node, None, command.to_vec());
+pub async fn supervise(state: &Path, node: &str, command: &[String]) -> Result<(), SetupError> {
+    let service = process_service(state, node, command.to_vec());
     let stop = stop_signal().map_err(|error| {
         SetupError::refused(format!("signals cannot be listened to: {error}"), "look at the log")
     })?;

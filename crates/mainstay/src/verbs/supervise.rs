@@ -4,6 +4,6 @@ use crate::cli::SuperviseArgs;
 use crate::failure::{Outcome, Verb};
 
 pub(crate) async fn run(args: &SuperviseArgs) -> Verb {
-    setup::supervise(&args.state, &args.node, args.user.as_deref(), &args.command).await?;
+    setup::supervise(&args.state, &args.node, &args.command).await?;
     Ok(Outcome::Good)
 }
