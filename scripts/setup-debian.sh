@@ -4,9 +4,9 @@
 # usage: setup-debian.sh [--demo] [--tests] [--web]
 set -euo pipefail
 
-build=(gcc libc6-dev make)
-demo=(mariadb-server galera-4 mariadb-backup rsync)
-tests=(nftables iproute2 openssh-server openssh-client debootstrap openssl python3-venv tmux)
+build=(gcc libc6-dev make protobuf-compiler)
+demo=(mariadb-server galera-4 mariadb-backup rsync etcd-server etcd-client haproxy)
+tests=(keepalived nftables iproute2 openssh-server openssh-client debootstrap openssl python3-venv tmux)
 web=(nodejs npm)
 
 wanted=("${build[@]}")

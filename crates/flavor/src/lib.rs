@@ -5,12 +5,17 @@
 
 mod account;
 mod capability;
+mod gtid;
 mod statement;
 mod variable;
 mod version;
 
 pub use account::Privilege;
 pub use capability::{CAPABILITIES, Capability, CapabilityRow, Span};
-pub use statement::{ReplicaColumns, Source, SourceTls, Statements, TlsReload};
+pub use gtid::{GtidError, GtidSet};
+pub use statement::{
+    ReplicaColumns, SEMI_SYNC_TIMEOUT_NEVER_MS, SEMI_SYNC_WAIT_POINT, Source, SourceTls, Statements,
+    TlsReload,
+};
 pub use variable::{Since, VARIABLES, ValueKind, Variable, variable};
 pub use version::{Flavor, ParseVersionError, SUPPORTED, Support, SupportedRow, Vendor, Version};

@@ -3,7 +3,12 @@
 //! It writes no values of its own into a statement: literals come in quoted, since this crate does not depend on
 //! the quoting crate. What a row of an answer means is for the caller to read, by the column names given here.
 
+mod replication;
+mod semi_sync;
+
 use std::fmt;
+
+pub use semi_sync::{SEMI_SYNC_TIMEOUT_NEVER_MS, SEMI_SYNC_WAIT_POINT};
 
 use crate::{Capability, Flavor, Vendor};
 
@@ -28,14 +33,26 @@ pub struct ReplicaColumns {
     pub host: &'static str,
     /// Port of the source.
     pub port: &'static str,
-    /// `Yes` while the IO thread runs and is connected.
+    /// Server id of the source, 0 until the first connection.
+    pub source_server_id: &'static str,
+    /// `Yes` while the IO thread runs and is connected, `Connecting` while it tries to, `Preparing` (MariaDB) while
+    /// it starts, `No` while it is stopped. Only under `No` does nothing more arrive.
     pub io_running: &'static str,
     /// `Yes` while the SQL thread runs.
     pub sql_running: &'static str,
     /// Lag in seconds, NULL while not replicating.
     pub seconds_behind: &'static str,
+    /// Delay in seconds at which the replica is asked to apply.
+    pub delay_seconds: &'static str,
+    /// The GTIDs received since the relay log began, applied or not. MariaDB names only the last one of each
+    /// domain.
+    pub received: &'static str,
+    /// Number of the last error of the IO thread, 0 for none.
+    pub last_io_errno: &'static str,
     /// Text of the last error of the IO thread.
     pub last_io_error: &'static str,
+    /// Number of the last error of the SQL thread, 0 for none.
+    pub last_sql_errno: &'static str,
     /// Text of the last error of the SQL thread.
     pub last_sql_error: &'static str,
     /// Name of the channel or connection, empty for the default one.
@@ -76,6 +93,12 @@ pub struct Source<'a> {
     pub password: &'a str,
     /// TLS on the connection.
     pub tls: SourceTls<'a>,
+    /// After how many milliseconds without an event the source sends a sign of life; 0 for never.
+    pub heartbeat_ms: u32,
+    /// Seconds between two attempts to connect.
+    pub connect_retry_seconds: u32,
+    /// How many seconds behind the source the replica is to stay.
+    pub delay_seconds: u32,
 }
 
 impl fmt::Debug for Source<'_> {
@@ -86,6 +109,9 @@ impl fmt::Debug for Source<'_> {
             .field("user", &self.user)
             .field("password", &"***")
             .field("tls", &self.tls)
+            .field("heartbeat_ms", &self.heartbeat_ms)
+            .field("connect_retry_seconds", &self.connect_retry_seconds)
+            .field("delay_seconds", &self.delay_seconds)
             .finish()
     }
 }
@@ -117,10 +143,15 @@ impl Statements {
             return ReplicaColumns {
                 host: "Source_Host",
                 port: "Source_Port",
+                source_server_id: "Source_Server_Id",
                 io_running: "Replica_IO_Running",
                 sql_running: "Replica_SQL_Running",
                 seconds_behind: "Seconds_Behind_Source",
+                delay_seconds: "SQL_Delay",
+                received: "Retrieved_Gtid_Set",
+                last_io_errno: "Last_IO_Errno",
                 last_io_error: "Last_IO_Error",
+                last_sql_errno: "Last_SQL_Errno",
                 last_sql_error: "Last_SQL_Error",
                 channel: "Channel_Name",
             };
@@ -128,10 +159,18 @@ impl Statements {
         ReplicaColumns {
             host: "Master_Host",
             port: "Master_Port",
+            source_server_id: "Master_Server_Id",
             io_running: "Slave_IO_Running",
             sql_running: "Slave_SQL_Running",
             seconds_behind: "Seconds_Behind_Master",
+            delay_seconds: "SQL_Delay",
+            received: match self.flavor.vendor {
+                Vendor::MariaDb => "Gtid_IO_Pos",
+                Vendor::MySql => "Retrieved_Gtid_Set",
+            },
+            last_io_errno: "Last_IO_Errno",
             last_io_error: "Last_IO_Error",
+            last_sql_errno: "Last_SQL_Errno",
             last_sql_error: "Last_SQL_Error",
             channel: match self.flavor.vendor {
                 Vendor::MariaDb => "Connection_name",
@@ -202,11 +241,19 @@ impl Statements {
         } else {
             ("CHANGE MASTER TO", "MASTER")
         };
-        let Source { host, port, user, password, tls } = source;
+        let Source { host, port, user, password, tls, .. } = source;
         let gtid = match self.flavor.vendor {
             Vendor::MariaDb => "MASTER_USE_GTID = slave_pos".to_owned(),
-            Vendor::MySql => format!("{prefix}_AUTO_POSITION = 1"),
+            // MySQL 8.4 made 10 of what had been 86400 attempts before a replica gives up.
+            Vendor::MySql => format!("{prefix}_RETRY_COUNT = 86400, {prefix}_AUTO_POSITION = 1"),
         };
+        let Source { heartbeat_ms, connect_retry_seconds, delay_seconds, .. } = source;
+        let timing = format!(
+            "{prefix}_HEARTBEAT_PERIOD = {}.{:03}, {prefix}_CONNECT_RETRY = {connect_retry_seconds}, \
+             {prefix}_DELAY = {delay_seconds}",
+            heartbeat_ms / 1_000,
+            heartbeat_ms % 1_000,
+        );
         let secured = match tls {
             SourceTls::Verified { ca_file } => {
                 format!("{prefix}_SSL = 1, {prefix}_SSL_CA = {ca_file}, {prefix}_SSL_VERIFY_SERVER_CERT = 1")
@@ -222,66 +269,7 @@ impl Statements {
         };
         format!(
             "{head} {prefix}_HOST = {host}, {prefix}_PORT = {port}, {prefix}_USER = {user}, \
-             {prefix}_PASSWORD = {password}, {secured}, {gtid}"
-        )
-    }
-
-    /// Statements that install semi-sync, both sides; empty where it is built in. One that is installed already
-    /// fails with error 1125.
-    #[must_use]
-    pub fn semi_sync_install(self) -> &'static [&'static str] {
-        if self.can(Capability::SemiSyncBuiltIn) {
-            &[]
-        } else if self.can(Capability::SemiSyncSourceReplicaNames) {
-            &[
-                "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",
-                "INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'",
-            ]
-        } else {
-            &[
-                "INSTALL PLUGIN rpl_semi_sync_master SONAME 'semisync_master.so'",
-                "INSTALL PLUGIN rpl_semi_sync_slave SONAME 'semisync_slave.so'",
-            ]
-        }
-    }
-
-    /// The variable that makes a primary wait for acks.
-    #[must_use]
-    pub fn semi_sync_source_enabled_variable(self) -> &'static str {
-        self.pick(
-            Capability::SemiSyncSourceReplicaNames,
-            "rpl_semi_sync_source_enabled",
-            "rpl_semi_sync_master_enabled",
-        )
-    }
-
-    /// The variable that makes a replica send acks.
-    #[must_use]
-    pub fn semi_sync_replica_enabled_variable(self) -> &'static str {
-        self.pick(
-            Capability::SemiSyncSourceReplicaNames,
-            "rpl_semi_sync_replica_enabled",
-            "rpl_semi_sync_slave_enabled",
-        )
-    }
-
-    /// The variable that says after how many milliseconds a primary stops waiting.
-    #[must_use]
-    pub fn semi_sync_source_timeout_variable(self) -> &'static str {
-        self.pick(
-            Capability::SemiSyncSourceReplicaNames,
-            "rpl_semi_sync_source_timeout",
-            "rpl_semi_sync_master_timeout",
-        )
-    }
-
-    /// The status variable that counts the ackers connected now.
-    #[must_use]
-    pub fn semi_sync_ackers_status(self) -> &'static str {
-        self.pick(
-            Capability::SemiSyncSourceReplicaNames,
-            "Rpl_semi_sync_source_clients",
-            "Rpl_semi_sync_master_clients",
+             {prefix}_PASSWORD = {password}, {secured}, {timing}, {gtid}"
         )
     }
 
@@ -357,11 +345,17 @@ mod tests {
             user: "'repl'",
             password: "'p\\'w'",
             tls: SourceTls::Verified { ca_file: "'/etc/ca.pem'" },
+            heartbeat_ms: 1_050,
+            connect_retry_seconds: 2,
+            delay_seconds: 3_600,
         };
         let lines = [
             statements.replica_status().to_owned(),
             format!("  {} {} {}", columns.host, columns.port, columns.channel),
             format!("  {} {} {}", columns.io_running, columns.sql_running, columns.seconds_behind),
+            format!("  {} {} {}", columns.source_server_id, columns.delay_seconds, columns.received),
+            format!("  {} {}", columns.last_io_errno, columns.last_io_error),
+            format!("  {} {}", columns.last_sql_errno, columns.last_sql_error),
             statements.binlog_status().to_owned(),
             statements.show_replicas().to_owned(),
             statements.stop_replica().to_owned(),
@@ -380,7 +374,58 @@ mod tests {
             format!("{:?}", statements.reload_tls()),
             statements.variable_origins().to_owned(),
         ];
+        let mut lines = lines.to_vec();
+        lines.extend(replication_sheet(statements, &source));
+        lines.extend(semi_sync_sheet(statements));
         lines.join("\n")
+    }
+
+    fn replication_sheet(statements: Statements, source: &Source<'_>) -> Vec<String> {
+        vec![
+            statements.stop_io_thread().to_owned(),
+            statements.start_io_thread().to_owned(),
+            statements.stop_sql_thread().to_owned(),
+            statements.start_sql_thread().to_owned(),
+            statements.executed_gtids_query().to_owned(),
+            statements.wait_for_position("'position'", 5),
+            format!("{:?}", statements.set_slave_pos("'position'")),
+            format!("{:?}", statements.set_binlog_state("'state'")),
+            format!("{:?}", statements.set_gtid_purged("'gtids'")),
+            statements.read_only_on().to_owned(),
+            statements.read_only_off().to_owned(),
+            statements.lock_account("'repl'@'10.0.0.2'"),
+            statements.unlock_account("'repl'@'10.0.0.2'"),
+            statements.dump_threads_query().to_owned(),
+            statements.kill_connection(7),
+            format!("{:?}", statements.start_argument_replica_role()),
+            statements.start_arguments_safe().join(" "),
+            format!("{:?}", statements.clone_donors("'10.0.0.2:3306'")),
+            format!("{:?}", statements.clone_instance(source)),
+            format!("{:?}", statements.clone_instance(&Source { tls: SourceTls::Off, ..*source })),
+        ]
+    }
+
+    fn semi_sync_sheet(statements: Statements) -> Vec<String> {
+        vec![
+            statements.start_arguments_plugins().join(" "),
+            statements.semi_sync_source_wait_point_variable().to_owned(),
+            format!("{:?}", statements.semi_sync_source_wait_count_variable()),
+            statements.semi_sync_source_wait_no_replica_variable().to_owned(),
+            statements.semi_sync_source_status().to_owned(),
+            statements.semi_sync_replica_status().to_owned(),
+            statements.semi_sync_wait_sessions_status().to_owned(),
+            statements.semi_sync_acked_status().to_owned(),
+        ]
+    }
+
+    #[test]
+    fn waiting_for_a_position_always_ends() {
+        for (version, expected) in [
+            ("10.11.19-MariaDB", "SELECT MASTER_GTID_WAIT('p', 1) AS reached"),
+            ("9.7.4", "SELECT WAIT_FOR_EXECUTED_GTID_SET('p', 1) AS reached"),
+        ] {
+            assert_eq!(flavor(version).statements().wait_for_position("'p'", 0), expected);
+        }
     }
 
     #[test]
@@ -440,7 +485,16 @@ mod tests {
 
     #[test]
     fn a_source_does_not_show_its_password() {
-        let source = Source { host: "'h'", port: 1, user: "'u'", password: "'secret'", tls: SourceTls::Off };
+        let source = Source {
+            host: "'h'",
+            port: 1,
+            user: "'u'",
+            password: "'secret'",
+            tls: SourceTls::Off,
+            heartbeat_ms: 0,
+            connect_retry_seconds: 1,
+            delay_seconds: 0,
+        };
         assert!(!format!("{source:?}").contains("secret"));
     }
 }

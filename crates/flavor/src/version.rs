@@ -164,6 +164,14 @@ impl Flavor {
         Ok(Self { vendor, version })
     }
 
+    /// Whether a server of this flavor can replicate from one of `source`: from its own series or an older one.
+    /// Both vendors support replication to a newer server only.
+    #[must_use]
+    pub fn can_replicate_from(self, source: Self) -> bool {
+        let series = |version: Version| (version.major, version.minor);
+        self.vendor == source.vendor && series(self.version) >= series(source.version)
+    }
+
     /// Whether Mainstay supports this server.
     #[must_use]
     pub fn support(self) -> Support {

@@ -345,7 +345,7 @@ impl Command {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
-    fn prepare(&self, program: &str) -> Result<std::process::Command, CommandError> {
+    pub(crate) fn prepare(&self, program: &str) -> Result<std::process::Command, CommandError> {
         let path = find_program(&self.program)
             .ok_or_else(|| CommandError::NotFound { program: program.to_owned() })?;
         tracing::debug!(program = %path.display(), args = ?self.args, "running");
@@ -365,7 +365,7 @@ impl Command {
         Ok(command)
     }
 
-    fn program_name(&self) -> String {
+    pub(crate) fn program_name(&self) -> String {
         self.program.to_string_lossy().into_owned()
     }
 

@@ -3,6 +3,8 @@
 //! Measures with a temporary file that has no name while it is written, so nothing is left also after a crash.
 //! Whether the figures are good enough is not decided here.
 
+mod probe;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -13,6 +15,7 @@ use facts::{DiskMeasure, Seen};
 use rustix::fs::{OFlags, fdatasync, statvfs};
 
 use crate::files;
+pub use probe::{ProbeState, Probed};
 
 /// How long a measurement takes unless asked otherwise.
 pub const TIME_BUDGET_DEFAULT: Duration = Duration::from_secs(2);

@@ -4,9 +4,12 @@
 //! back as `Seen::Unknown` with its reason. Nothing here decides what a host should be (that is planning),
 //! sends SQL, or prints.
 
+pub mod address;
+pub mod clock;
 pub mod command;
 pub mod disk;
 pub mod facts;
+pub mod fence;
 pub mod files;
 pub mod firewall;
 pub mod lock;
@@ -16,8 +19,10 @@ pub mod pki;
 pub mod process;
 pub mod secrets;
 pub mod service;
+pub mod stream;
 pub mod supervise;
 pub mod users;
+pub mod watchdog;
 
 /// An error and its sources on one line, for the reason of a `Seen::Unknown`.
 pub(crate) fn reason(error: &dyn std::error::Error) -> String {

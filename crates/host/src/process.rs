@@ -90,6 +90,12 @@ impl ProcessId {
         read_stat(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.ended)
     }
 
+    /// `true` if it is there and held by SIGSTOP or a debugger: it neither answers nor ends by itself.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        read_stat(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && stat.stopped)
+    }
+
     /// Its program on disk.
     ///
     /// # Errors
@@ -164,6 +170,7 @@ impl ProcessId {
 
 struct Stat {
     ended: bool,
+    stopped: bool,
     start_ticks: u64,
 }
 
@@ -180,7 +187,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some(Stat { ended: matches!(state, "Z" | "X"), start_ticks })
+    Some(Stat { ended: matches!(state, "Z" | "X"), stopped: matches!(state, "T" | "t"), start_ticks })
 }
 
 fn ended() -> io::Error {
@@ -204,8 +211,26 @@ mod tests {
             parse_stat("42 (a) Z (b)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 10 11 12 13\n")
                 .unwrap();
         assert_eq!(stat.start_ticks, 987_654);
-        assert!(!stat.ended);
+        assert!(!stat.ended && !stat.stopped);
         assert!(parse_stat("42 (zombie) Z 1 42").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stopped_process_is_alive_and_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Command::new("sleep").arg("100").start_detached(&folder.path().join("log")).unwrap();
+        assert!(!process.is_stopped());
+        process.signal(Signal::STOP).unwrap();
+        let began = std::time::Instant::now();
+        while !process.is_stopped() {
+            assert!(began.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(process.is_alive());
+        assert!(!ProcessId { start_ticks: process.start_ticks - 1, ..process }.is_stopped());
+        process.signal(Signal::KILL).unwrap();
+        assert!(process.wait_end(Duration::from_secs(5)).await.unwrap(), "SIGKILL ends a stopped process");
+        assert!(!process.is_stopped());
     }
 
     #[tokio::test]

@@ -323,11 +323,19 @@ impl ProcessService {
     /// # Errors
     /// The user does not exist, or the server cannot be started.
     pub fn start_detached(&self) -> Result<ProcessId, ServiceError> {
+        self.start_detached_with(&[])
+    }
+
+    /// As [`Self::start_detached`], with more arguments for this start.
+    ///
+    /// # Errors
+    /// The user does not exist, or the server cannot be started.
+    pub fn start_detached_with(&self, arguments: &[String]) -> Result<ProcessId, ServiceError> {
         if let Some(process) = self.pid()? {
             return Ok(process);
         }
         let no_command = || ServiceError::NoCommand { pid_file: self.pid_file.clone() };
-        let mut command = Command::from_words(&self.command).ok_or_else(no_command)?;
+        let mut command = Command::from_words(&self.command).ok_or_else(no_command)?.args(arguments);
         if let Some(name) = &self.user {
             let user = users::user(name)?.ok_or_else(|| ServiceError::NoUser { name: name.clone() })?;
             command = command.user(&user);
@@ -479,6 +487,30 @@ esac
         service.stop(Duration::from_secs(10)).await.unwrap();
         assert!(!process.is_alive() && !service.is_running().unwrap());
         service.stop(Duration::from_secs(10)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn more_arguments_are_for_one_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut service = sleeper(folder.path());
+        let script = "echo \"$@\"; exec sleep 100";
+        service.command = vec!["sh".into(), "-c".into(), script.into(), "sh".into(), "--always".into()];
+        let extra = ["--read-only=1".to_owned(), "--init-rpl-role=SLAVE".to_owned()];
+        let first = service.start_detached_with(&extra).unwrap();
+        assert_eq!(service.start_detached_with(&[]).unwrap(), first, "one that runs is adopted");
+        wait_log(&service, "--always --read-only=1 --init-rpl-role=SLAVE\n").await;
+        service.stop(Duration::from_secs(10)).await.unwrap();
+        service.start_detached().unwrap();
+        wait_log(&service, "SLAVE\n--always\n").await;
+        service.stop(Duration::from_secs(10)).await.unwrap();
+    }
+
+    async fn wait_log(service: &ProcessService, end: &str) {
+        let began = Instant::now();
+        while !std::fs::read_to_string(&service.log_file).is_ok_and(|log| log.ends_with(end)) {
+            assert!(began.elapsed() < Duration::from_secs(5), "{end}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     #[tokio::test]

@@ -81,6 +81,9 @@ async fn follow(
         user: &quoted(sqltext::quote_string(USER))?,
         password: &quoted(sqltext::quote_string(password.expose_secret()))?,
         tls: SourceTls::Off,
+        heartbeat_ms: 30_000,
+        connect_retry_seconds: 60,
+        delay_seconds: 0,
     });
     replica.execute(&Sql::secret(change, format!("CHANGE SOURCE TO {} ...", primary.name))).await?;
     replica.execute(&Sql::plain(statements.start_replica())).await?;

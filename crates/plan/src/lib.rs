@@ -21,6 +21,7 @@ mod settings;
 mod sizing;
 mod step;
 mod tls;
+mod traffic;
 mod value;
 
 pub use accounts::{GrantObjectWanted, WantedAccount, wanted_accounts};
@@ -38,3 +39,6 @@ pub use settings::{Origin, WantedSetting, wanted_settings};
 pub use sizing::{Demand, Sizing, SizingError, demand, size};
 pub use step::{Action, CertificateKind, Change, Finding, Options, Plan, Risk, SchemaFile, Severity, Step};
 pub use tls::{openssl_time, server_names};
+pub use traffic::{
+    Installed, RenderedFile, START_PERMIT, TrafficError, haproxy, keepalived, pacemaker, systemd,
+};

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::ha::Around;
 use crate::keys::SECTIONS;
 use crate::model::{
     Accounts, Cloud, Cluster, Config, Firewall, Machine, Node, Package, Paths, Preflight, RestartPolicy,
@@ -115,11 +116,22 @@ impl<'a> Document<'a> {
         let cluster = self.cluster();
         let paths = self.paths();
         let accounts = self.accounts();
+        let service = self.service(cluster.server);
+        let before = self.problems.count();
         let nodes = self.nodes(cluster.topology);
+        let around = Around {
+            cluster: cluster.name.as_deref(),
+            server: cluster.server,
+            topology: cluster.topology,
+            manager: service.manager,
+            paths: &paths,
+            nodes: (self.problems.count() == before).then_some(&nodes),
+        };
+        let ha = self.ha(&around);
         let cloudstack = self.cloudstack(cluster.cloud, &paths, &accounts, nodes.first());
         let openstack = self.openstack(cluster.cloud, &paths, &accounts);
         Some(Spec {
-            service: self.service(cluster.server),
+            service,
             package: self.package(),
             machine: self.machine(),
             config: self.config(),
@@ -137,6 +149,7 @@ impl<'a> Document<'a> {
             paths,
             cloudstack,
             openstack,
+            ha,
         })
     }
 
@@ -180,6 +193,13 @@ impl<'a> Document<'a> {
             table_of(value)
         });
         Section::new(full, inner, span, self.problems)
+    }
+
+    /// Whether nothing is written under this name in a section, nor under one that is nearly it.
+    pub(crate) fn inner_is_absent(&self, outer: &str, name: &str) -> bool {
+        let table = self.find(outer).and_then(|(value, _)| table_of(value));
+        let mut keys = table.into_iter().flatten().map(|(key, _)| key.get_ref().as_ref());
+        !keys.any(|written| nearest(written, std::iter::once(name)).is_some())
     }
 
     /// The sections of a name that may be there several times.

@@ -3,6 +3,8 @@
 //! Unknown keys are found, the template is filled and the reference is generated from it. What a value may be is
 //! checked in `check`.
 
+use crate::keys_ha::{HA_KEYS, HA_SECTIONS};
+
 /// One key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -20,7 +22,7 @@ pub struct Key {
     pub example: &'static str,
 }
 
-const fn key(
+pub(crate) const fn key(
     section: &'static str,
     name: &'static str,
     kind: &'static str,
@@ -31,8 +33,7 @@ const fn key(
     Key { section, name, kind, default, sentence, example }
 }
 
-/// Sections with what they are for, in the order of the reference.
-pub(crate) const SECTIONS: &[(&str, &str)] = &[
+const BASE_SECTIONS: &[(&str, &str)] = &[
     ("cluster", "What the servers are together."),
     ("node", "One server, as `[[node]]`; repeat it for each."),
     ("paths", "Where Mainstay keeps its own things on every node."),
@@ -51,8 +52,25 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("openstack.service", "One service with databases of your choosing, as `[[openstack.service]]`."),
 ];
 
-/// Every key, in the order of the reference.
-pub const KEYS: &[Key] = &[
+/// Sections with what they are for, in the order of the reference.
+pub(crate) const SECTIONS: &[(&str, &str)] = &{
+    let mut all = [("", ""); BASE_SECTIONS.len() + HA_SECTIONS.len()];
+    let (base, ha) = all.split_at_mut(BASE_SECTIONS.len());
+    base.copy_from_slice(BASE_SECTIONS);
+    ha.copy_from_slice(HA_SECTIONS);
+    all
+};
+
+/// Every key; those of a section are in the order of the reference.
+pub const KEYS: &[Key] = &{
+    let mut all = [key("", "", "", "", "", ""); BASE_KEYS.len() + HA_KEYS.len()];
+    let (base, ha) = all.split_at_mut(BASE_KEYS.len());
+    base.copy_from_slice(BASE_KEYS);
+    ha.copy_from_slice(HA_KEYS);
+    all
+};
+
+const BASE_KEYS: &[Key] = &[
     key(
         "cluster",
         "name",
@@ -476,7 +494,7 @@ pub(crate) const VARIABLE_EXAMPLES: &[(&str, &str)] =
 
 /// A section as it is written: `[name]`, or `[[name]]` where there may be several.
 pub(crate) fn title(section: &str) -> String {
-    if matches!(section, "node" | "openstack.service") {
+    if matches!(section, "node" | "openstack.service" | "ha.witness") {
         format!("[[{section}]]")
     } else {
         format!("[{section}]")

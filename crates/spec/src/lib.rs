@@ -5,7 +5,10 @@
 
 mod check;
 mod clouds;
+mod ha;
+mod ha_model;
 mod keys;
+mod keys_ha;
 mod model;
 mod nodes;
 mod problem;
@@ -16,6 +19,7 @@ mod values;
 mod variables;
 
 pub use check::SPEC_BYTES_MAX;
+pub use ha_model::*;
 pub use keys::{KEYS, Key};
 pub use model::*;
 pub use problem::{SpecErrors, Warning};

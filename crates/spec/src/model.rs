@@ -11,6 +11,8 @@ use flavor::Vendor;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::ha_model::Ha;
+
 /// What is wanted of one cluster: the content of one `mainstay.toml`, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Spec {
@@ -40,6 +42,8 @@ pub struct Spec {
     pub cloudstack: Option<CloudStack>,
     /// `[openstack]`, `Some` exactly when `cluster.cloud` is OpenStack.
     pub openstack: Option<OpenStack>,
+    /// `[ha]`, `None` when no agents are wanted.
+    pub ha: Option<Ha>,
 }
 
 /// `[cluster]`: what the servers are together.
@@ -97,6 +101,13 @@ pub struct Node {
     pub server_id: u32,
     /// `user@host[:port]` for `apply --all`; `None`: `root@ADDRESS`.
     pub ssh: Option<String>,
+    /// Of nodes that are equally far, the highest becomes primary, up to 1000; 0 never does. Default 100, and 0
+    /// for a delayed node.
+    pub promotion: u32,
+    /// Whether an acknowledged transaction may rest on this node. Default true, and false for a delayed node.
+    pub acks: bool,
+    /// How far this replica stays behind on purpose. Default 0.
+    pub delay_seconds: u32,
 }
 
 /// `[paths]`: where Mainstay keeps its own things on every node.

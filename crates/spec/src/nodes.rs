@@ -14,6 +14,8 @@ use crate::values;
 
 const NODES_MAX: usize = 64;
 const MYSQL_PORT: u16 = 3306;
+/// A week.
+const DELAY_SECONDS_MAX: u64 = 604_800;
 
 impl<'a> Document<'a> {
     /// `topology` is `None` where the text has a wrong one: then nothing follows from it.
@@ -70,6 +72,7 @@ impl<'a> Document<'a> {
         let given =
             section.number("server_id", 1, u64::from(u32::MAX)).and_then(|id| u32::try_from(id.value).ok());
         let ssh = section.text("ssh").and_then(|text| self.checked(text, values::word));
+        let (promotion, acks, delay_seconds) = Self::part(section);
         let address = address?;
         Some(Node {
             name: name?,
@@ -79,7 +82,38 @@ impl<'a> Document<'a> {
             data_dir,
             server_id: given.unwrap_or_else(|| server_id(address, port)),
             ssh,
+            promotion,
+            acks,
+            delay_seconds,
         })
+    }
+
+    /// A node's part in availability: promotion, acks, delay in seconds. A delayed replica holds too little to be
+    /// waited for, so what says otherwise is a contradiction.
+    fn part(section: &Section<'_>) -> (u32, bool, u32) {
+        let number = |name, max| {
+            section.number(name, 0, max).map(|number| u32::try_from(number.value).unwrap_or(u32::MAX))
+        };
+        let (promotion, acks) = (number("promotion", 1000), section.boolean("acks"));
+        let delay_seconds = number("delay_seconds", DELAY_SECONDS_MAX).unwrap_or(0);
+        if delay_seconds == 0 {
+            return (promotion.unwrap_or(100), acks.unwrap_or(true), 0);
+        }
+        if promotion.is_some_and(|promotion| promotion > 0) {
+            section.problem(
+                section.place("promotion"),
+                "a delayed node that may be promoted",
+                "set `promotion = 0`, or remove `delay_seconds`",
+            );
+        }
+        if acks == Some(true) {
+            section.problem(
+                section.place("acks"),
+                "a delayed node that acknowledges",
+                "set `acks = false`, or remove `delay_seconds`",
+            );
+        }
+        (0, false, delay_seconds)
     }
 
     /// Adds a problem for each thing that a node has in common with an earlier one.

@@ -106,6 +106,15 @@ fn secret_value(line: &str) -> Option<usize> {
     })
 }
 
+/// The place in a line behind the `://` of a URL that names a user, and so perhaps a password.
+fn secret_url(line: &str) -> Option<usize> {
+    line.match_indices("://").map(|(at, mark)| at + mark.len()).find(|start| {
+        let rest = line.get(*start..).unwrap_or_default();
+        let host = rest.find(['"', '\'', '/', ' ']).unwrap_or(rest.len());
+        rest.get(..host).is_some_and(|host| host.contains('@'))
+    })
+}
+
 /// Whether a line is inside a secret that began on an earlier one, as text in three quotes or a list does.
 fn inside_secret(text: &str, line: usize) -> bool {
     let mut until: Option<&str> = None;
@@ -131,7 +140,8 @@ fn shown_line(text: &str, line: usize) -> (String, Option<usize>) {
     let (shown, visible) = if inside_secret(text, line) {
         (HIDDEN.to_owned(), Some(0))
     } else {
-        match secret_value(source).and_then(|at| source.get(..at)) {
+        let secret = secret_value(source).into_iter().chain(secret_url(source)).min();
+        match secret.and_then(|at| source.get(..at)) {
             Some(key) => (format!("{key} {HIDDEN}"), Some(key.chars().count())),
             None => (source.to_owned(), None),
         }
@@ -182,6 +192,8 @@ mod tests {
             ("\"password\": \"x\"", 1, "\"password\": (hidden)"),
             ("password_file = \"/x\"", 1, "password_file = \"/x\""),
             ("secrets = \"/x\"", 1, "secrets = \"/x\""),
+            ("a = [\"https://u:x@h:1\", \"x\"]", 1, "a = [\"https:// (hidden)"),
+            ("a = [\"https://h:1/@\", \"u@h\"]", 1, "a = [\"https://h:1/@\", \"u@h\"]"),
             ("пароль = 1", 1, "пароль = 1"),
             ("password = \"\"\"\nx\n\"\"\"\nport = 1", 2, "(hidden)"),
             ("password = \"\"\"\nx\n\"\"\"\nport = 1", 4, "port = 1"),

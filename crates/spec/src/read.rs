@@ -33,6 +33,11 @@ impl Problems {
         self.warned.borrow_mut().push(Problem { span, message: message.into(), label: label.into() });
     }
 
+    /// How many problems there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.found.borrow().len()
+    }
+
     pub(crate) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
         (self.found.into_inner(), self.warned.into_inner())
     }
@@ -96,7 +101,10 @@ impl<'a> Section<'a> {
                 self.problems.add(key.span(), message, label);
                 continue;
             }
-            let label = nearest(name, keys::names(self.name)).map_or_else(
+            let inner = keys::SECTIONS.iter().filter_map(|(section, _)| {
+                section.strip_prefix(self.name).and_then(|rest| rest.strip_prefix('.'))
+            });
+            let label = nearest(name, keys::names(self.name).chain(inner)).map_or_else(
                 || format!("its keys are {}", keys::names(self.name).collect::<Vec<_>>().join(", ")),
                 |near| format!("did you mean `{near}`?"),
             );

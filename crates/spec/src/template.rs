@@ -58,8 +58,8 @@ pub fn template(cloud: Cloud, found: &Found) -> String {
             "cloudstack" => cloud == Cloud::Cloudstack,
             "cloudstack.properties" => found.properties_file.is_some(),
             "openstack" => cloud == Cloud::Openstack,
-            "openstack.service" | "config.variables" => false,
-            _ => true,
+            "openstack.service" | "config.variables" | "ha" => false,
+            other => !other.starts_with("ha."),
         };
         let of_another_cloud = (section.starts_with("cloudstack") && cloud != Cloud::Cloudstack)
             || (section.starts_with("openstack") && cloud != Cloud::Openstack);

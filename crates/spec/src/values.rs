@@ -1,9 +1,11 @@
 //! Values that TOML has no type for: sizes, networks, paths, names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, PathBuf};
 
 use ipnet::IpNet;
+
+use crate::ha_model::Listen;
 
 /// Longest path: InnoDB takes no longer file names.
 const PATH_BYTES_MAX: usize = 512;
@@ -101,6 +103,61 @@ pub(crate) fn host_address(text: &str) -> Result<IpAddr, String> {
     Ok(address)
 }
 
+/// An address with the length of its network: `10.0.0.100/24`.
+pub(crate) fn address_in_network(text: &str) -> Result<IpNet, String> {
+    let network: IpNet = text
+        .parse()
+        .map_err(|_| "expected an address and the length of its network, such as 10.0.0.100/24".to_owned())?;
+    host_address(&network.addr().to_string())?;
+    let ends = match network {
+        IpNet::V4(v4) if v4.prefix_len() < 31 => v4.addr() == v4.network() || v4.addr() == v4.broadcast(),
+        IpNet::V6(v6) if v6.prefix_len() < 127 => v6.addr() == v6.network(),
+        IpNet::V4(_) | IpNet::V6(_) => false,
+    };
+    if ends {
+        return Err("this is the network itself: expected an address in it, such as 10.0.0.100/24".to_owned());
+    }
+    Ok(network)
+}
+
+/// Name of a network interface (`dev_valid_name` in the kernel).
+pub(crate) fn interface(text: &str) -> Result<String, String> {
+    let fits = (1..=15).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_ascii_graphic() && !"/:\"'\\{}#!".contains(c));
+    if fits { Ok(text.to_owned()) } else { Err("expected the name of an interface, such as eth0".to_owned()) }
+}
+
+/// Where to listen: `:3306`, `10.0.0.100:3306` or `[2001:db8::1]:3306`.
+pub(crate) fn listen(text: &str) -> Result<Listen, String> {
+    let expected = || "expected :3306, 10.0.0.100:3306 or [2001:db8::1]:3306".to_owned();
+    let listen = match text.strip_prefix(':') {
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Listen { address: None, port: port.parse().map_err(|_| expected())? }
+        }
+        Some(_) => return Err(expected()),
+        None => {
+            let socket: SocketAddr = text.parse().map_err(|_| expected())?;
+            if socket.ip().is_unspecified() {
+                return Err(format!("did you mean :{}?", socket.port()));
+            }
+            host_address(&socket.ip().to_string())?;
+            Listen { address: Some(socket.ip()), port: socket.port() }
+        }
+    };
+    if listen.port == 0 { Err(expected()) } else { Ok(listen) }
+}
+
+/// What keys in a store begin with.
+pub(crate) fn key_prefix(text: &str) -> Result<String, String> {
+    let fits = (1..=200).contains(&text.len())
+        && text.starts_with('/')
+        && text.ends_with('/')
+        && text.chars().all(|c| c.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err("expected text such as /mainstay/zone1/".to_owned()) }
+}
+
 /// An argument of the server's command line.
 pub(crate) fn argument(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().any(char::is_control) {
@@ -190,6 +247,62 @@ mod tests {
             ("20000000000T", None),
         ] {
             assert_eq!(size(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_to_listen_on_have_ports() {
+        for (text, shown) in [
+            (":3306", Some(":3306")),
+            ("10.0.0.100:3306", Some("10.0.0.100:3306")),
+            ("[2001:DB8::1]:3306", Some("[2001:db8::1]:3306")),
+            ("3306", None),
+            (":", None),
+            (":0", None),
+            (":+1", None),
+            (":65536", None),
+            ("2001:db8::1:3306", None),
+            ("0.0.0.0:3306", None),
+            ("255.255.255.255:3306", None),
+            ("db.example:3306", None),
+        ] {
+            assert_eq!(listen(text).ok().map(|listen| listen.to_string()).as_deref(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_floating_address_is_one_of_a_host() {
+        for (text, good) in [
+            ("10.0.0.100/24", true),
+            ("10.0.0.100/32", true),
+            ("10.0.0.0/31", true),
+            ("2001:db8::64/64", true),
+            ("10.0.0.100", false),
+            ("10.0.0.0/24", false),
+            ("10.0.0.255/24", false),
+            ("2001:db8::/64", false),
+            ("0.0.0.0/0", false),
+            ("224.0.0.1/24", false),
+            ("::ffff:10.0.0.1/128", false),
+        ] {
+            assert_eq!(address_in_network(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn interfaces_are_named_as_the_kernel_does() {
+        for (text, good) in [
+            ("eth0", true),
+            ("bond0.100", true),
+            ("enp3s0f0np0", true),
+            ("", false),
+            ("..", false),
+            ("-x", false),
+            ("a/b", false),
+            ("eth0 eth1", false),
+            ("enp3s0f0np0xxxxx", false),
+        ] {
+            assert_eq!(interface(text).is_ok(), good, "{text}");
         }
     }
 

@@ -9,3 +9,4 @@
 mod fixture;
 mod golden;
 mod rules;
+mod traffic;

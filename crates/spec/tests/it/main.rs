@@ -1,5 +1,6 @@
 //! The spec as its writer meets it: good ones, bad ones, the template and the reference.
 
+mod ha;
 mod refused;
 
 use std::fmt::Write;
@@ -194,7 +195,11 @@ fn every_commented_example_is_a_good_value() {
                 format!("{}\n", example.unwrap_or(line))
             })
             .collect();
-        Spec::parse(&text, "template").unwrap_or_else(|errors| panic!("{errors}"));
+        // Agents want a second node.
+        let text = text.replace("topology = \"single\"", "topology = \"replication\"")
+            + "[[node]]\nname = \"db2\"\naddress = \"10.0.0.12\"\n";
+        let (spec, _) = Spec::parse(&text, "template").unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(spec.ha.is_some_and(|ha| ha.watchdog.is_some() && !ha.witnesses.is_empty()));
     }
 }
 

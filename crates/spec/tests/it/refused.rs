@@ -167,10 +167,32 @@ fn every_key_is_read() {
         if key.section == "openstack.service" {
             sections.entry("openstack.service").or_default().insert("name", "\"heat\"");
         }
+        if key.section.starts_with("ha") {
+            sections.entry("ha.store").or_default().insert("kind", "\"file\"");
+        }
+        if key.section == "ha.address" {
+            let address = BTreeMap::from([("address", "\"10.0.0.9/24\""), ("interface", "\"eth0\"")]);
+            sections.insert("ha.address", address);
+        }
+        if key.section == "ha.witness" {
+            let witness = BTreeMap::from([("name", "\"w\""), ("address", "\"10.0.0.9\"")]);
+            sections.insert("ha.witness", witness);
+        }
+        let etcd = key.section == "ha.store" && key.name != "path";
+        if etcd {
+            sections.entry("cluster").or_default().insert("topology", "\"replication\"");
+            sections
+                .entry("ha.store")
+                .or_default()
+                .extend([("kind", "\"etcd\""), ("endpoints", "[\"https://10.0.0.1:2379\"]")]);
+        }
         let write = |sections: &BTreeMap<&str, BTreeMap<&str, &str>>| {
             let mut text = String::new();
+            if etcd {
+                text.push_str("[[node]]\nname = \"b\"\naddress = \"10.0.0.2\"\n");
+            }
             for (section, keys) in sections {
-                let several = matches!(*section, "node" | "openstack.service");
+                let several = matches!(*section, "node" | "openstack.service" | "ha.witness");
                 writeln!(text, "{}", if several { format!("[[{section}]]") } else { format!("[{section}]") })
                     .unwrap();
                 for (name, value) in keys {

@@ -1,0 +1,609 @@
+//! The server behind this node's socket: what it says of itself, and the statements that change its role.
+//!
+//! Every call has a limit and none retries; what to do about a failure is decided elsewhere.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use flavor::{Flavor, GtidSet, SEMI_SYNC_TIMEOUT_NEVER_MS, SEMI_SYNC_WAIT_POINT, Source, SourceTls, Vendor};
+use ha::NodeName;
+use secrecy::ExposeSecret as _;
+use server::{Connection, Limits, Row, ServerError, Sql, Target};
+
+use crate::config::{Config, HEARTBEAT_MS, NET_TIMEOUT_SECONDS};
+use crate::error::AgentError;
+
+/// A look at the server that takes longer than this counts as no answer.
+const LOOK: Limits = Limits { connect: Duration::from_millis(1_000), statement: Duration::from_millis(1_000) };
+/// A change of role that takes longer failed.
+const CHANGE: Duration = Duration::from_secs(3);
+/// How long to wait for a connection that was killed to be gone.
+const GONE: Duration = Duration::from_secs(2);
+
+/// What one look at the server saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) flavor: Flavor,
+    pub(crate) executed: GtidSet,
+    pub(crate) position: GtidSet,
+    pub(crate) read_only: bool,
+    pub(crate) source: Option<SourceLook>,
+    pub(crate) acks: bool,
+    pub(crate) waits: Option<u32>,
+    /// Sessions that wait for an acknowledgement, and how many were acknowledged ever.
+    pub(crate) waiting: u64,
+    pub(crate) acked: u64,
+    /// Accounts of the cluster's that are locked.
+    pub(crate) locked: BTreeSet<String>,
+    /// Settings that an acknowledged write's durability rests on, and are not as they must be.
+    pub(crate) unsafe_settings: Vec<String>,
+}
+
+/// The connection to a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceLook {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) io: String,
+    pub(crate) sql: bool,
+    pub(crate) io_error: (u32, String),
+    pub(crate) sql_error: (u32, String),
+    pub(crate) lag_seconds: Option<u64>,
+}
+
+/// A session on the server, opened when it is needed.
+#[derive(Debug)]
+pub(crate) struct Database {
+    target: Target,
+    connection: Option<Connection>,
+}
+
+impl Database {
+    pub(crate) const fn new(target: Target) -> Self {
+        Self { target, connection: None }
+    }
+
+    /// Forgets the session: the server it was on is gone.
+    pub(crate) fn forget(&mut self) {
+        self.connection = None;
+    }
+
+    async fn session(&mut self) -> Result<&mut Connection, ServerError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.target, &LOOK).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Drops the session after a failure that leaves it unusable.
+    fn settle<T>(&mut self, result: Result<T, ServerError>) -> Result<T, ServerError> {
+        if let Err(error) = &result
+            && error.code().is_none()
+        {
+            self.connection = None;
+        }
+        result
+    }
+
+    async fn query(&mut self, sql: &Sql) -> Result<Vec<Row>, ServerError> {
+        let answer = match self.session().await {
+            Ok(session) => session.query(sql).await,
+            Err(error) => Err(error),
+        };
+        self.settle(answer)
+    }
+
+    async fn change(&mut self, sql: &Sql) -> Result<(), ServerError> {
+        let answer = match self.session().await {
+            Ok(session) => session.with_limit(CHANGE).execute(sql).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        self.settle(answer)
+    }
+
+    async fn change_all(&mut self, statements: &[String]) -> Result<(), ServerError> {
+        for statement in statements {
+            self.change(&Sql::plain(statement.as_str())).await?;
+        }
+        Ok(())
+    }
+
+    async fn flavor(&mut self) -> Result<Flavor, ServerError> {
+        let flavor = self.session().await.map(|session| session.flavor());
+        self.settle(flavor)
+    }
+
+    /// Looks at everything that decisions need.
+    pub(crate) async fn look(&mut self) -> Result<Look, ServerError> {
+        let flavor = self.flavor().await?;
+        let statements = flavor.statements();
+        let gtids = self.query(&Sql::plain(statements.executed_gtids_query())).await?;
+        let executed = gtids.first().map(executed_of).transpose()?.unwrap_or_default();
+        let settings = self.query(&Sql::plain(settings_query(flavor))).await?;
+        let setting = |name: &str| settings.first().and_then(|row| row.text(name)).unwrap_or_default().to_owned();
+        let status = self.query(&Sql::plain(STATUS)).await?;
+        let status = |name: &str| {
+            let row = status.iter().find(|row| row.text_at(0).is_some_and(|found| found.eq_ignore_ascii_case(name)));
+            row.and_then(|row| row.text_at(1)).unwrap_or_default().to_owned()
+        };
+        let rows = self.query(&Sql::plain(statements.replica_status())).await?;
+        let source = rows.first().map(|row| source_of(row, flavor));
+        let received = rows.first().and_then(|row| row.text(statements.replica_columns().received));
+        let mut position = executed.clone();
+        position.extend(&gtids_of(received.unwrap_or_default())?);
+        let waits_on = is_on(&setting("source_enabled"));
+        let locked = if waits_on { self.locked(flavor).await? } else { BTreeSet::new() };
+        Ok(Look {
+            flavor,
+            executed,
+            position,
+            read_only: is_on(&setting("read_only")),
+            source,
+            acks: is_on(&setting("replica_enabled")),
+            waits: waits_on.then(|| setting("need").parse().unwrap_or(1)),
+            waiting: status(statements.semi_sync_wait_sessions_status()).parse().unwrap_or(0),
+            acked: status(statements.semi_sync_acked_status()).parse().unwrap_or(0),
+            locked,
+            unsafe_settings: UNSAFE
+                .iter()
+                .filter(|(name, wanted)| setting(name) != *wanted)
+                .map(|(name, wanted)| format!("{name} = {}, not {wanted}", setting(name)))
+                .collect(),
+        })
+    }
+
+    async fn locked(&mut self, flavor: Flavor) -> Result<BTreeSet<String>, ServerError> {
+        let sql = match flavor.vendor {
+            Vendor::MariaDb => {
+                "SELECT User AS user FROM mysql.global_priv WHERE User LIKE 'mainstay\\_%' \
+                 AND JSON_VALUE(Priv, '$.account_locked') = 1"
+            }
+            Vendor::MySql => {
+                "SELECT User AS user FROM mysql.user WHERE User LIKE 'mainstay\\_%' AND account_locked = 'Y'"
+            }
+        };
+        let rows = self.query(&Sql::plain(sql)).await?;
+        Ok(rows.iter().filter_map(|row| row.text("user")).map(str::to_owned).collect())
+    }
+
+    /// Stops receiving, and is sure of it.
+    pub(crate) async fn freeze(&mut self) -> Result<(), AgentError> {
+        let flavor = self.flavor().await?;
+        let statements = flavor.statements();
+        let rows = self.query(&Sql::plain(statements.replica_status())).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.change(&Sql::plain(statements.stop_io_thread())).await?;
+        let rows = self.query(&Sql::plain(statements.replica_status())).await?;
+        match rows.first().map(|row| source_of(row, flavor).io) {
+            Some(io) if io != "No" => Err(AgentError::Refused(format!("the IO thread is still there: {io}"))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Applies what was received.
+    pub(crate) async fn apply_received(&mut self) -> Result<(), ServerError> {
+        let statement = self.flavor().await?.statements().start_sql_thread();
+        self.change(&Sql::plain(statement)).await
+    }
+
+    /// Forgets the source, and acknowledges no more.
+    pub(crate) async fn detach(&mut self) -> Result<(), ServerError> {
+        let statements = self.flavor().await?.statements();
+        self.change_all(&[
+            statements.stop_replica().to_owned(),
+            statements.reset_replica_all().to_owned(),
+            set(statements.semi_sync_replica_enabled_variable(), "OFF"),
+        ])
+        .await
+    }
+
+    /// Takes changes from a primary, acknowledging none of them. A connection that is set up already as wanted is
+    /// only started, since writing it anew throws away what was received and not applied.
+    pub(crate) async fn follow(
+        &mut self,
+        config: &Config,
+        primary: &NodeName,
+        is_set_up: bool,
+    ) -> Result<(), AgentError> {
+        let flavor = self.flavor().await?;
+        let statements = flavor.statements();
+        let acks_off = set(statements.semi_sync_replica_enabled_variable(), "OFF");
+        if is_set_up {
+            let start = [statements.stop_io_thread(), &acks_off, statements.start_sql_thread(), statements.start_io_thread()];
+            self.change_all(&start.map(str::to_owned)).await?;
+            return Ok(());
+        }
+        self.change_all(&[statements.stop_replica().to_owned(), acks_off]).await?;
+        let net_timeout = match flavor.vendor {
+            Vendor::MariaDb => "slave_net_timeout",
+            Vendor::MySql => "replica_net_timeout",
+        };
+        self.change(&Sql::plain(set(net_timeout, &NET_TIMEOUT_SECONDS.to_string()))).await?;
+        if flavor.vendor == Vendor::MariaDb {
+            // What this node wrote itself as a primary is not in what it has replicated.
+            self.change(&Sql::plain("SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos")).await?;
+        }
+        let (change, label) = change_source(config, primary, flavor)?;
+        self.change(&Sql::secret(change, label)).await?;
+        self.change(&Sql::plain(statements.start_replica())).await?;
+        Ok(())
+    }
+
+    /// Acknowledges, or stops. The IO thread has to connect anew for the primary to know.
+    pub(crate) async fn set_acking(&mut self, on: bool) -> Result<(), ServerError> {
+        let statements = self.flavor().await?.statements();
+        self.change_all(&[
+            set(statements.semi_sync_replica_enabled_variable(), if on { "ON" } else { "OFF" }),
+            statements.stop_io_thread().to_owned(),
+            statements.start_io_thread().to_owned(),
+        ])
+        .await
+    }
+
+    /// Waits for acknowledgements without limit before a commit is visible to anybody, or for none.
+    pub(crate) async fn set_waiting(&mut self, need: Option<u32>) -> Result<(), ServerError> {
+        let statements = self.flavor().await?.statements();
+        let enabled = statements.semi_sync_source_enabled_variable();
+        let Some(need) = need else { return self.change(&Sql::plain(set(enabled, "OFF"))).await };
+        let mut wanted = vec![
+            "SET GLOBAL sync_binlog = 1".to_owned(),
+            "SET GLOBAL innodb_flush_log_at_trx_commit = 1".to_owned(),
+            set(statements.semi_sync_source_wait_point_variable(), &format!("'{SEMI_SYNC_WAIT_POINT}'")),
+            set(statements.semi_sync_source_timeout_variable(), &SEMI_SYNC_TIMEOUT_NEVER_MS.to_string()),
+            set(statements.semi_sync_source_wait_no_replica_variable(), "ON"),
+        ];
+        if let Some(count) = statements.semi_sync_source_wait_count_variable() {
+            wanted.push(set(count, &need.to_string()));
+        }
+        wanted.push(set(enabled, "ON"));
+        self.change_all(&wanted).await
+    }
+
+    /// Shuts a node out: its account is locked here and here only, its connections end, and are seen to be gone.
+    pub(crate) async fn block(&mut self, config: &Config, node: &NodeName) -> Result<(), AgentError> {
+        self.lock(config, node, true).await?;
+        let statements = self.flavor().await?.statements();
+        let account = config.account(node);
+        let deadline = tokio::time::Instant::now() + GONE;
+        loop {
+            let rows = self.query(&Sql::plain(statements.dump_threads_query())).await?;
+            let theirs: Vec<u64> = rows
+                .iter()
+                .filter(|row| row.text("user") == Some(account.as_str()))
+                .filter_map(|row| row.parsed("id"))
+                .collect();
+            if theirs.is_empty() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(AgentError::Refused(format!("{node} is still connected after its connections were killed")));
+            }
+            for id in theirs {
+                match self.change(&Sql::plain(statements.kill_connection(id))).await {
+                    // It ended by itself meanwhile.
+                    Err(error) if error.code() == Some(NO_SUCH_THREAD) => {}
+                    other => other?,
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Lets a node take changes from here again.
+    pub(crate) async fn unblock(&mut self, config: &Config, node: &NodeName) -> Result<(), AgentError> {
+        self.lock(config, node, false).await
+    }
+
+    async fn lock(&mut self, config: &Config, node: &NodeName, locked: bool) -> Result<(), AgentError> {
+        let statements = self.flavor().await?.statements();
+        let account = account(config, node)?;
+        let statement = if locked { statements.lock_account(&account) } else { statements.unlock_account(&account) };
+        self.unlogged(&[Sql::plain(statement)]).await?;
+        Ok(())
+    }
+
+    /// Statements that stay on this server.
+    async fn unlogged(&mut self, statements: &[Sql]) -> Result<(), ServerError> {
+        self.change(&Sql::plain("SET SESSION sql_log_bin = 0")).await?;
+        let mut outcome = Ok(());
+        for statement in statements {
+            outcome = self.change(statement).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        if self.change(&Sql::plain("SET SESSION sql_log_bin = 1")).await.is_err() {
+            self.connection = None;
+        }
+        outcome
+    }
+
+    /// Makes sure that every node can log in here to replicate, then takes writes. The accounts are this server's
+    /// own: written to the binlog, they would wait for replicas that cannot log in yet.
+    pub(crate) async fn open_writes(&mut self, config: &Config) -> Result<(), AgentError> {
+        let flavor = self.flavor().await?;
+        if flavor.vendor == Vendor::MySql {
+            // Clients are still refused; administrators, who make the accounts, are not.
+            self.change(&Sql::plain("SET GLOBAL super_read_only = OFF")).await?;
+        }
+        let rows = self.query(&Sql::plain("SELECT User AS user FROM mysql.user WHERE User LIKE 'mainstay\\_%'")).await?;
+        let there: BTreeSet<&str> = rows.iter().filter_map(|row| row.text("user")).collect();
+        let accounts = accounts(config, flavor, &there)?;
+        if !accounts.is_empty() {
+            self.unlogged(&accounts).await?;
+        }
+        self.change(&Sql::plain(flavor.statements().read_only_off())).await?;
+        Ok(())
+    }
+
+    /// Closes writes within a limit, and says what was written up to then.
+    ///
+    /// On failure writes are open again, or the session is lost and nobody knows.
+    pub(crate) async fn close_writes(&mut self, limit: Duration) -> Result<GtidSet, AgentError> {
+        let flavor = self.flavor().await?;
+        let statements = flavor.statements();
+        let session = self.session().await?;
+        let closed = session.with_limit(limit).execute(&Sql::plain(statements.read_only_on())).await;
+        if let Err(error) = closed {
+            self.connection = None;
+            self.change(&Sql::plain(statements.read_only_off())).await?;
+            return Err(error.into());
+        }
+        let look = self.look().await?;
+        if !look.read_only {
+            return Err(AgentError::Refused("writes did not close".to_owned()));
+        }
+        Ok(look.executed)
+    }
+
+    /// Takes writes again after a handover that did not happen.
+    pub(crate) async fn reopen_writes(&mut self) -> Result<(), ServerError> {
+        let statement = self.flavor().await?.statements().read_only_off();
+        self.change(&Sql::plain(statement)).await
+    }
+
+    /// Ends the connections of clients, so that pooled ones go where the primary is now.
+    pub(crate) async fn end_clients(&mut self, config: &Config) -> Result<(), ServerError> {
+        let statements = self.flavor().await?.statements();
+        let rows = self
+            .query(&Sql::plain(
+                "SELECT ID AS id, USER AS user FROM information_schema.PROCESSLIST \
+                 WHERE COMMAND NOT LIKE 'Binlog Dump%' AND COMMAND <> 'Daemon' AND ID <> CONNECTION_ID()",
+            ))
+            .await?;
+        let own = [config.spec.accounts.admin_user.as_str(), "system user", "event_scheduler", "mysql.session"];
+        for row in rows {
+            let user = row.text("user").unwrap_or_default();
+            if own.contains(&user) || user.starts_with("mainstay_") {
+                continue;
+            }
+            if let Some(id) = row.parsed::<u64>("id") {
+                match self.change(&Sql::plain(statements.kill_connection(id))).await {
+                    Err(error) if error.code() == Some(NO_SUCH_THREAD) => {}
+                    other => other?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Clones a donor over this server's data (MySQL). The server ends afterwards, and with it the session.
+    pub(crate) async fn clone_from(&mut self, config: &Config, donor: &NodeName, limit: Duration) -> Result<(), AgentError> {
+        let flavor = self.flavor().await?;
+        let statements = flavor.statements();
+        let parts = SourceParts::new(config, donor)?;
+        let donors = quoted(sqltext::quote_string(&format!("{}:{}", parts.address, parts.port)))?;
+        let no_clone = || AgentError::Refused("this server cannot clone".to_owned());
+        let donors = statements.clone_donors(&donors).ok_or_else(no_clone)?;
+        let clone = statements.clone_instance(&parts.source()).ok_or_else(no_clone)?;
+        self.change(&Sql::plain("SET GLOBAL super_read_only = OFF")).await?;
+        self.change(&Sql::plain(statements.stop_replica())).await?;
+        self.change(&Sql::plain(donors)).await?;
+        for statement in clone {
+            let sql = Sql::secret(statement, format!("CLONE INSTANCE FROM {donor} ..."));
+            let session = self.session().await?;
+            match session.with_limit(limit).execute(&sql).await {
+                Ok(_) => {}
+                // It cannot restart itself, which is for the agent to do, or it is restarting: done either way.
+                Err(error) if error.code() == Some(CLONE_RESTART_FAILED) || error.code().is_none() => {
+                    self.connection = None;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.connection = None;
+        Ok(())
+    }
+
+    /// Gives a copied MariaDB server the history of its donor.
+    pub(crate) async fn adopt_history(&mut self, state: &GtidSet) -> Result<(), AgentError> {
+        let statements = self.flavor().await?.statements();
+        let position = quoted(sqltext::quote_string(&state.replication_position()))?;
+        let full = quoted(sqltext::quote_string(&state.to_string()))?;
+        self.change(&Sql::plain(statements.reset_binlogs())).await?;
+        let wanted = [statements.set_binlog_state(&full), statements.set_slave_pos(&position)];
+        for statement in wanted.into_iter().flatten() {
+            self.change(&Sql::plain(statement)).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the binlogs are: the index file.
+    pub(crate) async fn binlog_index(&mut self) -> Result<Option<std::path::PathBuf>, ServerError> {
+        let rows = self.query(&Sql::plain("SELECT @@log_bin_index AS path")).await?;
+        Ok(rows.first().and_then(|row| row.text("path")).filter(|path| !path.is_empty()).map(Into::into))
+    }
+}
+
+/// ER_NO_SUCH_THREAD.
+const NO_SUCH_THREAD: u16 = 1094;
+/// ER_CLONE_RESTART (3707): the clone is complete and the server could not restart itself.
+const CLONE_RESTART_FAILED: u16 = 3707;
+
+const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Rpl\\_semi\\_sync\\_%'";
+
+/// What the durability of an acknowledged write rests on, with the values it needs.
+const UNSAFE: &[(&str, &str)] = &[("sync_binlog", "1"), ("innodb_flush_log_at_trx_commit", "1"), ("log_bin", "1")];
+
+fn settings_query(flavor: Flavor) -> String {
+    let statements = flavor.statements();
+    let read_only = match flavor.vendor {
+        // Both together keep everybody out; either alone lets somebody in.
+        Vendor::MySql => "@@GLOBAL.read_only AND @@GLOBAL.super_read_only",
+        Vendor::MariaDb => "@@GLOBAL.read_only",
+    };
+    let need = statements
+        .semi_sync_source_wait_count_variable()
+        .map_or_else(|| "1".to_owned(), |name| format!("@@GLOBAL.{name}"));
+    format!(
+        "SELECT {read_only} AS read_only, @@GLOBAL.{} AS source_enabled, @@GLOBAL.{} AS replica_enabled, \
+         {need} AS need, @@GLOBAL.sync_binlog AS sync_binlog, \
+         @@GLOBAL.innodb_flush_log_at_trx_commit AS innodb_flush_log_at_trx_commit, @@GLOBAL.log_bin AS log_bin",
+        statements.semi_sync_source_enabled_variable(),
+        statements.semi_sync_replica_enabled_variable(),
+    )
+}
+
+fn set(variable: &str, value: &str) -> String {
+    format!("SET GLOBAL {variable} = {value}")
+}
+
+fn is_on(value: &str) -> bool {
+    !matches!(value, "" | "OFF" | "0")
+}
+
+fn gtids_of(text: &str) -> Result<GtidSet, ServerError> {
+    GtidSet::parse(text).map_err(|error| ServerError::Other(error.to_string()))
+}
+
+fn executed_of(row: &Row) -> Result<GtidSet, ServerError> {
+    let mut executed = gtids_of(row.text("position").unwrap_or_default())?;
+    executed.extend(&gtids_of(row.text("applied").unwrap_or_default())?);
+    Ok(executed)
+}
+
+fn source_of(row: &Row, flavor: Flavor) -> SourceLook {
+    let columns = flavor.statements().replica_columns();
+    let text = |name: &str| row.text(name).unwrap_or_default().to_owned();
+    let error = |number: &str, words: &str| (row.parsed(number).unwrap_or(0), text(words));
+    SourceLook {
+        host: text(columns.host),
+        port: row.parsed(columns.port).unwrap_or_default(),
+        io: text(columns.io_running),
+        sql: row.text(columns.sql_running) == Some("Yes"),
+        io_error: error(columns.last_io_errno, columns.last_io_error),
+        sql_error: error(columns.last_sql_errno, columns.last_sql_error),
+        lag_seconds: row.parsed(columns.seconds_behind),
+    }
+}
+
+fn quoted(literal: Result<String, sqltext::QuoteError>) -> Result<String, AgentError> {
+    literal.map_err(|error| AgentError::Refused(error.to_string()))
+}
+
+/// The literals of a connection to a source.
+struct SourceParts {
+    address: IpAddr,
+    port: u16,
+    host: String,
+    user: String,
+    password: secrecy::SecretString,
+    ca: Option<String>,
+    delay_seconds: u32,
+}
+
+impl SourceParts {
+    fn new(config: &Config, primary: &NodeName) -> Result<Self, AgentError> {
+        let node = config
+            .spec
+            .node(&primary.0)
+            .ok_or_else(|| AgentError::Refused(format!("the spec has no node {primary}")))?;
+        let ca = match &config.spec.tls {
+            Some(tls) => Some(quoted(sqltext::quote_string(&tls.dir.join("ca.pem").to_string_lossy()))?),
+            None => None,
+        };
+        let password = config.replication_password()?;
+        Ok(Self {
+            address: node.address,
+            port: node.port,
+            host: quoted(sqltext::quote_string(&node.address.to_string()))?,
+            user: quoted(sqltext::quote_string(&config.account(&config.me)))?,
+            password: quoted(sqltext::quote_string(password.expose_secret()))?.into(),
+            ca,
+            delay_seconds: config.tags().delay_seconds,
+        })
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source {
+            host: &self.host,
+            port: self.port,
+            user: &self.user,
+            password: self.password.expose_secret(),
+            tls: self.ca.as_ref().map_or(SourceTls::Off, |ca_file| SourceTls::Verified { ca_file }),
+            heartbeat_ms: HEARTBEAT_MS,
+            connect_retry_seconds: 1,
+            delay_seconds: self.delay_seconds,
+        }
+    }
+}
+
+/// The statement that points this server at a primary, and how it is shown.
+fn change_source(config: &Config, primary: &NodeName, flavor: Flavor) -> Result<(String, String), AgentError> {
+    let parts = SourceParts::new(config, primary)?;
+    Ok((flavor.statements().change_source(&parts.source()), format!("CHANGE SOURCE TO {primary} ...")))
+}
+
+/// A digest of that statement, to notice when it would be another.
+pub(crate) fn source_digest(config: &Config, primary: &NodeName, flavor: Flavor) -> Result<String, AgentError> {
+    let (statement, _) = change_source(config, primary, flavor)?;
+    Ok(host::files::sha256_hex(statement.as_bytes()))
+}
+
+fn account(config: &Config, node: &NodeName) -> Result<String, AgentError> {
+    let address = config.hosts.get(node).map(|address| account_host(*address)).unwrap_or_default();
+    quoted(sqltext::quote_account(&config.account(node), &address))
+}
+
+/// On one host, connections to any loopback address come from the first.
+fn account_host(address: IpAddr) -> String {
+    if address.is_loopback() { "127.0.0.1".to_owned() } else { address.to_string() }
+}
+
+/// The accounts of the other nodes that are not there yet, each from its own address only.
+fn accounts(config: &Config, flavor: Flavor, there: &BTreeSet<&str>) -> Result<Vec<Sql>, AgentError> {
+    let password = config.replication_password()?;
+    let password = quoted(sqltext::quote_string(password.expose_secret()))?;
+    let require = if config.spec.tls.is_some() { "REQUIRE SSL" } else { "REQUIRE NONE" };
+    let privileges = match flavor.vendor {
+        // Cloning needs BACKUP_ADMIN at the donor.
+        Vendor::MySql => "REPLICATION SLAVE, BACKUP_ADMIN",
+        Vendor::MariaDb => "REPLICATION SLAVE",
+    };
+    let mut statements = Vec::new();
+    for node in config.policy.nodes.iter().filter(|node| **node != config.me) {
+        if there.contains(config.account(node).as_str()) {
+            continue;
+        }
+        let account = account(config, node)?;
+        let create = format!("CREATE USER {account} IDENTIFIED BY {password} {require}");
+        statements.push(Sql::secret(create, format!("CREATE USER {account} ...")));
+        statements.push(Sql::plain(format!("GRANT {privileges} ON *.* TO {account}")));
+    }
+    Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_one_host() {
+        assert_eq!(account_host("127.0.0.3".parse().unwrap()), "127.0.0.1");
+        assert_eq!(account_host("10.0.0.3".parse().unwrap()), "10.0.0.3");
+    }
+}

@@ -1,0 +1,206 @@
+//! The lease is this node's and its writes are the cluster's: keeping both true, or giving them up in order.
+
+use crate::action::{Action, Decision};
+use crate::ackers;
+use crate::decide::ineligible;
+use crate::election::{could_be_replaced, is_intact};
+use crate::model::{Ask, Health, Lineage, Member, NodeName, Request, State};
+use crate::view::Seen;
+
+/// A replica that lacks this many transactions is not handed over to: the writes would be closed for too long.
+const HANDOVER_LAG_MAX: u64 = 10_000;
+
+pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
+    let lineage = &state.lineage;
+    if let Some(decision) = unwell(seen, state) {
+        return decision;
+    }
+    let mut actions = vec![Action::Renew];
+    let server = seen.server();
+    if server.health != Health::Running {
+        return Decision::acts(format!("primary in epoch {}; the server is starting", lineage.epoch), actions);
+    }
+    if let Some(decision) = asked(seen, state) {
+        return decision;
+    }
+    // While commits are acknowledged by this node alone, `ackers` knows when they have to wait again.
+    if !lineage.sync.asynchronous && server.waits != Some(lineage.sync.need) {
+        actions.push(Action::SetWaiting(Some(lineage.sync.need)));
+    }
+    if server.following.is_some() {
+        actions.push(Action::Detach);
+    }
+    if server.read_only {
+        actions.push(Action::Open(lineage.epoch));
+        return Decision::acts(format!("primary in epoch {}; opening writes", lineage.epoch), actions);
+    }
+    let changes = ackers::maintain(seen, state);
+    actions.extend(changes.actions);
+    let sentence = format!("primary in epoch {}; {}", lineage.epoch, changes.sentence);
+    Decision::acts(sentence, actions)
+}
+
+/// The server died, hangs, or nobody hears it.
+fn unwell(seen: &mut Seen<'_>, state: &State) -> Option<Decision> {
+    let is_cut_off = is_cut_off(seen, &state.lineage);
+    seen.memory.note_cut_off(is_cut_off, seen.view.now);
+    let policy = seen.policy;
+    let local = seen.view.local;
+    let give_up = |why: String, mut actions: Vec<Action>| {
+        actions.push(Action::Release { reason: why.clone(), to: None });
+        Decision::acts(format!("{why}; giving the lease up"), actions)
+    };
+    let replaceable = could_be_replaced(seen, state);
+    match seen.server().health {
+        Health::Down if replaceable || local.trouble.is_some() => {
+            return Some(give_up("the server died".to_owned(), Vec::new()));
+        }
+        Health::Down => {
+            let sentence = "the server died and no replica can take over: starting it again";
+            return Some(Decision::acts(sentence, vec![Action::Renew, Action::Start(crate::StartRole::Keep)]));
+        }
+        Health::Hung if local.unanswered_for >= policy.hang => {
+            let why = format!("the server has not answered for {} ms", local.unanswered_for);
+            return Some(Decision::acts(
+                format!("{why}; killing it"),
+                vec![Action::Renew, Action::Kill { why }],
+            ));
+        }
+        Health::Starting | Health::Hung | Health::Running => {}
+    }
+    if !replaceable {
+        return None;
+    }
+    if local.disk_stalled_for >= policy.hang {
+        let why = format!("a write to the data directory has taken {} ms", local.disk_stalled_for);
+        return Some(give_up(why.clone(), vec![Action::Kill { why }]));
+    }
+    let cut_off = local.stalled_for >= policy.stall && seen.memory.cut_off_for(seen.view.now) >= policy.stall;
+    cut_off.then(|| {
+        let why = format!("commits have had no acknowledgement for {} ms", local.stalled_for);
+        give_up(why.clone(), vec![Action::Kill { why }])
+    })
+}
+
+/// Commits wait, and those that acknowledge are well, by the store, and do not hear this primary. One that is shut
+/// out from here, or is only about to acknowledge, says nothing.
+fn is_cut_off(seen: &Seen<'_>, lineage: &Lineage) -> bool {
+    if seen.view.local.stalled_for == 0 || lineage.sync.asynchronous {
+        return false;
+    }
+    let mine = &seen.server().position;
+    let mut acking = seen
+        .others()
+        .filter(|(name, member)| is_intact(lineage, name, member) && member.server.acks)
+        .filter(|(name, _)| !seen.view.local.blocked.contains(*name))
+        .peekable();
+    let hears = |member: &Member| {
+        member.server.following.as_ref().is_some_and(|following| following.io) && member.server.position.contains(mine)
+    };
+    acking.peek().is_some() && !acking.any(|(_, member)| hears(member))
+}
+
+/// What an operator asks the primary.
+fn asked(seen: &Seen<'_>, state: &State) -> Option<Decision> {
+    let request = &seen.shared.request.as_ref()?.value;
+    let answer = |done: bool, text: String| {
+        let id = request.id.clone();
+        Decision::acts(text.clone(), vec![Action::Renew, Action::Answer { id, done, text }])
+    };
+    if request.epoch != state.epoch {
+        let (done, text) = outdated(request, seen.view.me, state);
+        return Some(answer(done, text));
+    }
+    match &request.ask {
+        Ask::Switchover { to } => Some(match handover_target(seen, state, to.as_ref()) {
+            Ok(to) => Decision::acts(
+                format!("an operator asked to hand over to {to}"),
+                vec![Action::Renew, Action::HandOver { to }],
+            ),
+            Err(why) => answer(false, why),
+        }),
+        Ask::Failover { to } if to == seen.view.me => {
+            Some(answer(true, format!("{to} is the primary already")))
+        }
+        Ask::Failover { to } => {
+            let why = format!("an operator decided to promote {to}");
+            let actions = vec![
+                Action::Kill { why: why.clone() },
+                Action::Release { reason: why.clone(), to: Some(to.clone()) },
+            ];
+            Some(Decision::acts(why, actions))
+        }
+        Ask::Reinit { node } if node == seen.view.me => {
+            Some(answer(false, format!("{node} is the primary: its data is the cluster's")))
+        }
+        Ask::Reinit { .. } => None,
+    }
+}
+
+/// A request made in an earlier epoch has either led to this one or is void.
+fn outdated(request: &Request, me: &NodeName, state: &State) -> (bool, String) {
+    let epoch = state.epoch;
+    match &request.ask {
+        Ask::Failover { to } if to == me => (true, format!("{me} is the primary in epoch {epoch}")),
+        Ask::Failover { .. } | Ask::Switchover { .. } | Ask::Reinit { .. } => {
+            (false, format!("asked in epoch {}, now it is {epoch}: look again and ask again", request.epoch))
+        }
+    }
+}
+
+/// Whom to hand over to.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn handover_target(
+    seen: &Seen<'_>,
+    state: &State,
+    to: Option<&NodeName>,
+) -> Result<NodeName, String> {
+    if to == Some(seen.view.me) {
+        return Err(format!("{} is the primary already", seen.view.me));
+    }
+    if seen.shared.paused {
+        return Err("paused: nothing is handed over (mainstay resume)".to_owned());
+    }
+    let ready = |name: &NodeName, member: &Member| ready_for_handover(seen, &state.lineage, name, member, state);
+    if let Some(to) = to {
+        let Some(member) = seen.fresh(to).filter(|_| seen.policy.nodes.contains(to)) else {
+            return Err(format!("{to} does not report, or is no node of this cluster"));
+        };
+        return ready(to, member).map(|()| to.clone());
+    }
+    let mut vetoes = Vec::new();
+    let mut able: Vec<(&NodeName, &Member)> = Vec::new();
+    for (name, member) in seen.others() {
+        match ready(name, member) {
+            Ok(()) => able.push((name, member)),
+            Err(veto) => vetoes.push(veto),
+        }
+    }
+    able.sort_by_key(|(name, member)| (u32::MAX - member.tags.promotion, (*name).clone()));
+    let best = able.first().map(|(name, _)| (*name).clone());
+    best.ok_or_else(|| format!("nobody can take over: {}", vetoes.join("; ")))
+}
+
+fn ready_for_handover(
+    seen: &Seen<'_>,
+    lineage: &Lineage,
+    name: &NodeName,
+    member: &Member,
+    state: &State,
+) -> Result<(), String> {
+    if let Some(veto) = ineligible(seen, name, member, state) {
+        return Err(veto);
+    }
+    let follows = crate::action::is_following(member, lineage);
+    let runs = member.server.following.as_ref().is_some_and(|following| following.io && following.sql);
+    if !follows || !runs {
+        return Err(format!("{name} does not replicate from {}", lineage.primary));
+    }
+    let lacks = seen.server().executed.subtract(&member.server.executed).count();
+    if lacks > HANDOVER_LAG_MAX {
+        return Err(format!("{name} is {lacks} transactions behind, more than {HANDOVER_LAG_MAX}"));
+    }
+    Ok(())
+}

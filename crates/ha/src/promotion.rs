@@ -1,0 +1,114 @@
+//! The lease is this node's and its writes are not open yet: everything between taking the lease and the first write.
+
+use std::collections::BTreeMap;
+
+use crate::action::{Action, Decision};
+use crate::decide::is_stuck;
+use crate::election::start_role;
+use crate::model::{Health, Leader, Lineage, Member, NodeName, State, Sync};
+use crate::policy::Durability;
+use crate::view::Seen;
+
+pub(crate) fn promote(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Decision {
+    let epoch = leader.epoch;
+    let server = seen.server();
+    let mut actions = vec![Action::Renew];
+    let with = |mut actions: Vec<Action>, action: Action| {
+        actions.push(action);
+        actions
+    };
+    match server.health {
+        Health::Down if state.lineage.primary == *seen.view.me || state.lineage.handover.is_some() => {
+            if let Some(trouble) = &seen.view.local.trouble {
+                let reason = format!("the server here does not start: {trouble}");
+                actions = vec![Action::Release { reason: reason.clone(), to: None }];
+                return Decision::acts(format!("{reason}; giving the lease up"), actions);
+            }
+            let role = start_role(seen, &state.lineage);
+            return Decision::acts(format!("leading in epoch {epoch}; starting the server"), with(actions, Action::Start(role)));
+        }
+        Health::Down => {
+            let reason = "the server here died before its writes were open".to_owned();
+            return Decision::act(format!("{reason}; giving the lease up"), Action::Release { reason, to: None });
+        }
+        Health::Starting => {
+            return Decision::acts(format!("leading in epoch {epoch}; the server is starting"), actions);
+        }
+        Health::Hung => {
+            let why = "the server does not answer while it is being promoted".to_owned();
+            return Decision::acts(format!("{why}; killing it"), with(actions, Action::Kill { why }));
+        }
+        Health::Running => {}
+    }
+    if !server.read_only {
+        let why = "writes are open although the promotion is not done".to_owned();
+        return Decision::act(format!("{why}: fencing"), Action::Kill { why });
+    }
+    if is_stuck(server) {
+        let reason = "the server here cannot apply what it received".to_owned();
+        return Decision::act(format!("{reason}; giving the lease up"), Action::Release { reason, to: None });
+    }
+    if !server.is_applied() {
+        let left = server.position.subtract(&server.executed);
+        let sentence = format!("leading in epoch {epoch}; applying {} received transactions", left.count());
+        return Decision::acts(sentence, with(actions, Action::ApplyReceived));
+    }
+    open(seen, state, epoch, actions)
+}
+
+/// All is applied: the state is written with those who may acknowledge, everybody else is shut out, then writes open.
+fn open(seen: &Seen<'_>, state: &State, epoch: u64, mut actions: Vec<Action>) -> Decision {
+    let sync = first_sync(seen);
+    if seen.server().following.is_some() {
+        actions.push(Action::Detach);
+    }
+    for node in seen.policy.nodes.iter().filter(|node| *node != seen.view.me) {
+        let listed = sync.ackers.contains_key(node);
+        match (listed, seen.view.local.blocked.contains(node)) {
+            (true, true) => actions.push(Action::Unblock(node.clone())),
+            // One that does not report cannot have said that it does not acknowledge.
+            (false, false) if seen.fresh(node).is_none_or(|member| !member.server.cannot_ack()) => {
+                actions.push(Action::Block(node.clone()));
+            }
+            (true, false) | (false, _) => {}
+        }
+    }
+    actions.push(Action::SetWaiting((!sync.asynchronous).then_some(sync.need)));
+    let names: Vec<String> = sync.ackers.keys().map(ToString::to_string).collect();
+    let lineage = Lineage {
+        epoch,
+        primary: seen.view.me.clone(),
+        sync,
+        start: seen.server().executed.clone(),
+        handover: None,
+    };
+    actions.push(Action::Commit(State { lineage, ..state.clone() }));
+    actions.push(Action::Open(epoch));
+    let ackers = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+    Decision::acts(format!("leading in epoch {epoch}; opening writes, acknowledged by {ackers}"), actions)
+}
+
+/// Who may acknowledge from the start: those that report, hold nothing else and were let to.
+fn first_sync(seen: &Seen<'_>) -> Sync {
+    let mine = &seen.server().executed;
+    let may_ack = |name: &NodeName, member: &Member| {
+        member.tags.may_ack()
+            && member.server.health == Health::Running
+            && member.work.is_none()
+            && !seen.in_maintenance(name)
+            && mine.contains(&member.server.position)
+    };
+    let ackers: BTreeMap<_, _> = seen
+        .others()
+        .filter(|(name, member)| may_ack(name, member))
+        .map(|(name, member)| (name.clone(), member.server.incarnation))
+        .collect();
+    let mut sync = Sync { ackers, need: seen.policy.need, asynchronous: seen.policy.nodes.len() < 2 };
+    if let Durability::Available { .. } = seen.policy.durability {
+        sync.asynchronous = !sync.suffices();
+    }
+    if sync.asynchronous {
+        sync.ackers.clear();
+    }
+    sync
+}

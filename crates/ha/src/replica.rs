@@ -1,0 +1,187 @@
+//! Another node leads: following it, and getting into a condition to.
+
+use flavor::{GtidSet, Vendor};
+
+use crate::action::{Action, Decision, StartRole, is_following};
+use crate::decide::fence_if_open;
+use crate::election::start_role;
+use crate::model::{Ask, Following, Health, Leader, Lineage, NodeName, State};
+use crate::view::Seen;
+
+/// How long a report may take to show what the primary has: until then, extra transactions may be the primary's too.
+const ERRANT_AFTER: u64 = 3_000;
+
+/// Replication that does not run, or does not get a connection, is started anew this often.
+const RESTART_AFTER: u64 = 3_000;
+
+pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Decision {
+    let lineage = &state.lineage;
+    let local = seen.view.local;
+    let who = format!("{} leads in epoch {}", leader.node, leader.epoch);
+    if let Some(decision) = fence_if_open(local, &who) {
+        return decision;
+    }
+    if let Some(work) = &local.work {
+        return Decision::rest(format!("{who}; busy: {work}"));
+    }
+    if leader.epoch != lineage.epoch {
+        return await_promotion(seen, leader, lineage, &who);
+    }
+    if let Some(decision) = reinit_asked(seen, lineage, &who) {
+        return decision;
+    }
+    match seen.server().health {
+        Health::Down => {
+            // MySQL is cloned into a server that runs: one that does not start can only be started again.
+            let is_mysql = vendor(seen, lineage) == Some(Vendor::MySql);
+            let may_copy = seen.policy.reseed && !seen.shared.paused && !is_mysql;
+            if let (Some(trouble), true) = (&local.trouble, may_copy) {
+                let sentence = format!("{who}; the server here does not start ({trouble}): taking a new copy");
+                return Decision::act(sentence, Action::Reseed { donor: lineage.primary.clone() });
+            }
+            return Decision::act(format!("{who}; starting the server here"), Action::Start(role(seen, lineage)));
+        }
+        Health::Hung if local.unanswered_for >= seen.policy.hang * 5 => {
+            let why = format!("the server has not answered for {} ms", local.unanswered_for);
+            return Decision::act(format!("{who}; {why}: killing it"), Action::Kill { why });
+        }
+        Health::Starting | Health::Hung => {
+            return Decision::rest(format!("{who}; the server here does not answer yet"));
+        }
+        Health::Running => {}
+    }
+    if local.frozen.is_some() {
+        seen.memory.started_at = None;
+        return Decision::act(format!("{who}; replication may go on here"), Action::Unfreeze);
+    }
+    if let Some(waits) = seen.server().waits {
+        let sentence = format!("{who}; this node waited for {waits} acknowledgements as a primary does");
+        return Decision::act(sentence, Action::SetWaiting(None));
+    }
+    let mine = seen.shared.members.get(seen.view.me).map(|member| &member.value);
+    let following = seen.server().following.as_ref();
+    let is_mine = |following: &Following| {
+        following.node.as_ref() == Some(&lineage.primary) && following.epoch == Some(lineage.epoch)
+    };
+    match following.filter(|following| is_mine(following)) {
+        Some(following) => settled(seen, lineage, following, &who),
+        None => rejoin(seen, lineage, &who, mine.is_some_and(|member| is_following(member, lineage))),
+    }
+}
+
+fn role(seen: &Seen<'_>, lineage: &Lineage) -> StartRole {
+    start_role(seen, lineage)
+}
+
+/// The lease is taken and the history not opened: staying as one is.
+fn await_promotion(seen: &Seen<'_>, leader: &Leader, lineage: &Lineage, who: &str) -> Decision {
+    let is_old_primary = lineage.primary == *seen.view.me;
+    if seen.server().health == Health::Down && !is_old_primary {
+        return Decision::act(format!("{who}; starting the server here"), Action::Start(role(seen, lineage)));
+    }
+    Decision::rest(format!("{who}; waiting for {} to open writes", leader.node))
+}
+
+fn reinit_asked(seen: &Seen<'_>, lineage: &Lineage, who: &str) -> Option<Decision> {
+    let request = &seen.shared.request.as_ref()?.value;
+    match &request.ask {
+        Ask::Reinit { node } if node == seen.view.me => {
+            let text = format!("{node} takes a new copy of {}", lineage.primary);
+            let actions = vec![
+                Action::Answer { id: request.id.clone(), done: true, text: text.clone() },
+                Action::Reseed { donor: lineage.primary.clone() },
+            ];
+            Some(Decision::acts(format!("{who}; {text}, as asked"), actions))
+        }
+        Ask::Reinit { .. } | Ask::Switchover { .. } | Ask::Failover { .. } => None,
+    }
+}
+
+/// Whose server this is: the primary's, where this one has not answered yet.
+fn vendor(seen: &Seen<'_>, lineage: &Lineage) -> Option<Vendor> {
+    let theirs = seen.shared.members.get(&lineage.primary).and_then(|member| member.value.server.flavor);
+    seen.server().flavor.or(theirs).map(|flavor| flavor.vendor)
+}
+
+/// What this node holds and the primary does not seem to.
+fn errant(seen: &Seen<'_>, lineage: &Lineage) -> GtidSet {
+    let mut theirs = lineage.start.clone();
+    if let Some(primary) = seen.shared.members.get(&lineage.primary) {
+        theirs.extend(&primary.value.server.executed);
+        theirs.extend(&primary.value.server.position);
+    }
+    seen.server().position.subtract(&theirs)
+}
+
+fn rejoin(seen: &mut Seen<'_>, lineage: &Lineage, who: &str, was_following: bool) -> Decision {
+    let extra = errant(seen, lineage);
+    let primary = lineage.primary.clone();
+    if extra.is_empty() || was_following {
+        seen.memory.errant_since = None;
+        seen.memory.started_at = Some(seen.view.now);
+        return Decision::act(
+            format!("{who}; replicating from {primary}"),
+            Action::Follow { primary, epoch: lineage.epoch },
+        );
+    }
+    let since = *seen.memory.errant_since.get_or_insert(seen.view.now);
+    if seen.view.now.saturating_sub(since) < ERRANT_AFTER {
+        return Decision::rest(format!("{who}; this node holds {extra}, which {primary} does not report yet"));
+    }
+    reseed(seen, &primary, &format!("{who}; only this node holds {extra}"))
+}
+
+fn reseed(seen: &Seen<'_>, primary: &NodeName, why: &str) -> Decision {
+    let veto = if seen.shared.paused {
+        Some("paused".to_owned())
+    } else if !seen.policy.reseed {
+        Some("the spec does not allow it (reseed = false)".to_owned())
+    } else {
+        None
+    };
+    match veto {
+        Some(veto) => Decision::rest(format!("{why}; it needs a new copy of {primary}")).with_vetoes(vec![veto]),
+        None => Decision::act(format!("{why}; taking a new copy of {primary}"), Action::Reseed { donor: primary.clone() }),
+    }
+}
+
+fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &str) -> Decision {
+    seen.memory.errant_since = None;
+    if let Some(error) = &following.error {
+        let since = *seen.memory.broken_since.get_or_insert(seen.view.now);
+        let broken_for = seen.view.now.saturating_sub(since);
+        let why = format!("{who}; replication stopped with error {}: {}", error.code, error.text);
+        if error.fatal || broken_for >= seen.policy.broken {
+            return reseed(seen, &lineage.primary, &why);
+        }
+        return Decision::act(
+            format!("{why}; trying again"),
+            Action::Follow { primary: lineage.primary.clone(), epoch: lineage.epoch },
+        );
+    }
+    seen.memory.broken_since = None;
+    if following.io && following.sql {
+        seen.memory.started_at = None;
+    } else if seen.memory.started_at.is_none_or(|at| seen.view.now.saturating_sub(at) >= RESTART_AFTER) {
+        // After a start of the server nothing runs, after a promise taken back nothing is received.
+        seen.memory.started_at = Some(seen.view.now);
+        return Decision::act(
+            format!("{who}; starting replication, which does not run"),
+            Action::Follow { primary: lineage.primary.clone(), epoch: lineage.epoch },
+        );
+    }
+    let listed = lineage.sync.ackers.get(seen.view.me) == Some(&seen.server().incarnation);
+    let may = listed && seen.view.local.tags.may_ack() && !seen.in_maintenance(seen.view.me);
+    if may != seen.server().acks {
+        seen.memory.started_at = Some(seen.view.now);
+        let what = if may { "acknowledging from now on" } else { "not acknowledging any more" };
+        return Decision::act(format!("{who}; {what}"), Action::SetAcking(may));
+    }
+    let how = match (following.io, following.sql, may) {
+        (true, true, true) => "replicating and acknowledging",
+        (true, true, false) => "replicating",
+        (false, _, _) => "connecting to it",
+        (true, false, _) => "receiving and not applying",
+    };
+    Decision::rest(format!("{who}; {how}"))
+}

@@ -1,0 +1,214 @@
+//! What one node sees in one tick, and what it remembers of earlier ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flavor::GtidSet;
+
+use crate::model::{Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, Tags};
+use crate::policy::Policy;
+
+/// What one node sees: complete for deciding, nothing else is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// This node.
+    pub me: &'a NodeName,
+    /// Its monotonic clock.
+    pub now: Millis,
+    /// Its wall clock as Unix seconds. Only failovers an hour are counted with it.
+    pub wall_seconds: u64,
+    /// The store; none while it cannot be reached.
+    pub shared: Option<&'a Shared>,
+    /// This node itself.
+    pub local: &'a Local,
+}
+
+/// A node as it sees itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// A host without a database.
+    pub witness: bool,
+    /// Its server.
+    pub server: ServerReport,
+    /// The lease it holds by its own clock; none when it ended.
+    pub lease: Option<Held>,
+    /// The promise it has published: see [`Member::frozen`].
+    pub frozen: Option<Epoch>,
+    /// It agreed that the primary goes on without the store: no part in an election until then.
+    pub promised_until: Option<Millis>,
+    /// Nodes that cannot take changes from here.
+    pub blocked: BTreeSet<NodeName>,
+    /// How long commits have been waiting for acknowledgements without any coming.
+    pub stalled_for: Millis,
+    /// How long the server, which runs, has not answered.
+    pub unanswered_for: Millis,
+    /// How long a small write to the data directory's disk has been under way.
+    pub disk_stalled_for: Millis,
+    /// What the operator allows.
+    pub tags: Tags,
+    /// Long work under way.
+    pub work: Option<String>,
+    /// The highest epoch ever heard of.
+    pub epoch: Epoch,
+    /// The last epoch in which it opened writes.
+    pub opened: Option<Epoch>,
+    /// An identity for a cluster, should one be founded.
+    pub fresh_cluster: String,
+    /// Why the last tries to start or reseed failed; none after a success.
+    pub trouble: Option<String>,
+}
+
+/// A lease held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// When the right to write ends, by the node's own clock.
+    pub until: Millis,
+    /// It was last prolonged by the agreement of all nodes, not by the store.
+    pub failsafe: bool,
+}
+
+/// When a revision of a key was first seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sighting {
+    modified: u64,
+    at: Millis,
+}
+
+/// A position of the primary that an acker has to reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) position: GtidSet,
+}
+
+/// What a node remembers between ticks. Lost when its agent ends, which costs time and never safety.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    leader: Option<Sighting>,
+    members: BTreeMap<NodeName, Sighting>,
+    /// Marks that joining ackers have to reach.
+    pub(crate) joining: BTreeMap<NodeName, Mark>,
+    /// Marks that the others have to reach before an acker is struck off.
+    pub(crate) leaving: BTreeMap<NodeName, Mark>,
+    /// Since when nobody leads.
+    pub(crate) leaderless_since: Option<Millis>,
+    /// Since when replication is broken here.
+    pub(crate) broken_since: Option<Millis>,
+    /// Since when this node holds transactions that the primary seems to lack.
+    pub(crate) errant_since: Option<Millis>,
+    /// When replication that does not run, without an error, was last started.
+    pub(crate) started_at: Option<Millis>,
+    /// Since when commits wait although the ackers are well.
+    cut_off_since: Option<Millis>,
+    /// Since when the store knows less than the nodes.
+    pub(crate) outdated_since: Option<Millis>,
+}
+
+impl Memory {
+    /// Takes in the store's newest revisions.
+    pub(crate) fn note(&mut self, view: &View<'_>) {
+        let Some(shared) = view.shared else { return };
+        let now = view.now;
+        let keep = |seen: Option<&Sighting>, modified: u64| match seen {
+            Some(seen) if seen.modified == modified => *seen,
+            Some(_) | None => Sighting { modified, at: now },
+        };
+        self.leader = shared.leader.as_ref().map(|leader| keep(self.leader.as_ref(), leader.modified));
+        let members = shared.members.iter();
+        self.members = members
+            .map(|(name, member)| (name.clone(), keep(self.members.get(name), member.modified)))
+            .collect();
+    }
+
+    /// Takes in whether the ackers hear this primary.
+    pub(crate) fn note_cut_off(&mut self, is_cut_off: bool, now: Millis) {
+        self.cut_off_since = if is_cut_off { self.cut_off_since.or(Some(now)) } else { None };
+    }
+
+    /// How long no acker has heard this primary.
+    pub(crate) fn cut_off_for(&self, now: Millis) -> Millis {
+        self.cut_off_since.map_or(0, |since| now.saturating_sub(since))
+    }
+
+    /// How long the lease has been as it is.
+    pub(crate) fn leader_age(&self, now: Millis) -> Millis {
+        self.leader.map_or(0, |seen| now.saturating_sub(seen.at))
+    }
+
+    /// How long a report has been as it is; none when there is none.
+    pub(crate) fn member_age(&self, node: &NodeName, now: Millis) -> Option<Millis> {
+        self.members.get(node).map(|seen| now.saturating_sub(seen.at))
+    }
+}
+
+/// The lease as one node judges it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lease<'a> {
+    /// It is this node's, and this node knows it holds it.
+    Mine(&'a Leader),
+    /// It names this node, which does not hold it: it was lost, or the agent began anew.
+    MineLost(&'a Leader),
+    /// Another node's, and it may be valid.
+    Theirs(&'a Leader),
+    /// Nobody's: given up, run out, or never taken.
+    Nobody(Option<&'a Leader>),
+}
+
+/// The store with the judgement of one node on it.
+pub(crate) struct Seen<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) shared: &'a Shared,
+    pub(crate) policy: &'a Policy,
+    pub(crate) memory: &'a mut Memory,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn lease(&self) -> Lease<'a> {
+        let Some(leader) = &self.shared.leader else { return Lease::Nobody(None) };
+        let record = &leader.value;
+        if record.released.is_some() {
+            return Lease::Nobody(Some(record));
+        }
+        if record.node == *self.view.me {
+            let held = self.view.local.lease.is_some_and(|held| {
+                held.epoch == record.epoch && held.until > self.view.now
+            });
+            return if held { Lease::Mine(record) } else { Lease::MineLost(record) };
+        }
+        if self.memory.leader_age(self.view.now) >= self.policy.ttl {
+            return Lease::Nobody(Some(record));
+        }
+        Lease::Theirs(record)
+    }
+
+    /// A node's report, if it is young enough to speak for the node.
+    pub(crate) fn fresh(&self, node: &NodeName) -> Option<&'a Member> {
+        let age = self.memory.member_age(node, self.view.now)?;
+        if age >= self.policy.ttl {
+            return None;
+        }
+        self.shared.members.get(node).map(|member| &member.value)
+    }
+
+    /// Fresh reports of the other nodes that have a database.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (&'a NodeName, &'a Member)> + '_ {
+        let shared = self.shared;
+        shared.members.keys().filter_map(move |name| {
+            let member = self.fresh(name)?;
+            (name != self.view.me && self.policy.nodes.contains(name)).then_some((name, member))
+        })
+    }
+
+    pub(crate) fn server(&self) -> &'a ServerReport {
+        &self.view.local.server
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.server().health == Health::Running
+    }
+
+    pub(crate) fn in_maintenance(&self, node: &NodeName) -> bool {
+        self.shared.maintenance.contains(node)
+    }
+}

@@ -1,0 +1,26 @@
+//! A seeded simulation of a whole cluster around the decisions of `ha`, with invariants checked at every step.
+//!
+//! Agents, servers, clocks, network, store, proxy and clients are models; only `ha` is real. A run is decided by its
+//! seed alone: nothing here asks a clock, starts a thread or reaches outside.
+
+#![expect(clippy::indexing_slicing, reason = "indices are made here; a wrong one must end the simulation")]
+
+mod act;
+mod agent;
+mod check;
+mod client;
+mod fault;
+mod host;
+mod inject;
+mod random;
+mod replication;
+mod run;
+mod scenario;
+mod server;
+mod store;
+mod world;
+
+pub use check::Violation;
+pub use fault::{Fault, Kind, Site};
+pub use run::{Found, Outcome, explain, play, replay, run, search, shrink};
+pub use scenario::{Config, Host, Promise, Scenario};
