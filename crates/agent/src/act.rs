@@ -1,5 +1,6 @@
 //! Doing what was decided. Each action is done as its description in `ha` says; the first that fails ends the tick.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flavor::GtidSet;
@@ -17,6 +18,8 @@ use crate::time::now;
 
 /// Writes are opened only with at least this much of the lease left.
 const OPEN_WITH_LEFT: Millis = 200;
+/// Commits that wait this long are helped once.
+const NUDGE_AFTER: Millis = 400;
 /// Writes have to close within this, or they are opened again.
 const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
 
@@ -33,6 +36,7 @@ impl Node {
     /// Does the actions in order.
     pub(crate) async fn act(&mut self, decision: &Decision, shared: Option<&Shared>, local: &Local) -> Outcome {
         let mut outcome = Outcome::NOTHING;
+        self.nudge(local.stalled_for);
         for action in &decision.actions {
             let began = now();
             let done = self.act_one(action, shared, local).await;
@@ -90,6 +94,22 @@ impl Node {
 
     pub(crate) fn database(&mut self) -> Result<&mut Database, AgentError> {
         self.database.as_mut().ok_or_else(|| AgentError::Refused("a witness has no server".to_owned()))
+    }
+
+    /// A commit that waits although everybody may have it: one more commit asks again. Once a stall, and in the
+    /// background, since it waits too.
+    fn nudge(&mut self, stalled_for: Millis) {
+        if stalled_for < NUDGE_AFTER || self.sight.nudged || self.holding.is_none() {
+            return;
+        }
+        let Some(node) = &self.config.node else { return };
+        self.sight.nudged = true;
+        let mut database = Database::new(crate::node::target(&self.config, node));
+        tokio::spawn(async move {
+            if let Err(error) = database.nudge().await {
+                tracing::debug!(%error, "the nudge was not acknowledged");
+            }
+        });
     }
 
     fn lease_ms(&self) -> Millis {
@@ -205,7 +225,10 @@ impl Node {
         let holding = self.holding.as_ref().ok_or_else(lost)?;
         let compares = [compare(keys::STATE, Some(seen.modified)), compare(keys::LEADER, holding.modified)];
         match self.store.commit(&compares, &[keys::put(keys::STATE, state)?]).await? {
-            Committed::Done { .. } => Ok(()),
+            Committed::Done { .. } => {
+                self.committed = Some(state.clone());
+                Ok(())
+            }
             Committed::Conflict => Err(AgentError::Refused("state or lease has changed".to_owned())),
         }
     }
@@ -368,7 +391,15 @@ impl Node {
             .arm(Duration::from_millis(holding.until), epoch, process)
             .map_err(AgentError::system("arming the fence"))?;
         let config = self.config.clone();
-        self.database()?.open_writes(&config).await?;
+        // Whoever reports that it does not acknowledge may come in, to catch up.
+        let mut admit: BTreeSet<NodeName> = shared
+            .iter()
+            .flat_map(|shared| &shared.members)
+            .filter(|(_, member)| !member.value.server.acks)
+            .map(|(name, _)| name.clone())
+            .collect();
+        admit.extend(self.committed.iter().flat_map(|state| state.lineage.sync.ackers.keys().cloned()));
+        self.database()?.open_writes(&config, &admit).await?;
         self.frozen = None;
         self.sight.report.read_only = false;
         self.shown.open(epoch);

@@ -34,8 +34,8 @@ pub(crate) struct Look {
     /// Sessions that wait for an acknowledgement, and how many were acknowledged ever.
     pub(crate) waiting: u64,
     pub(crate) acked: u64,
-    /// Accounts of the cluster's that are locked.
-    pub(crate) locked: BTreeSet<String>,
+    /// Accounts of the cluster's that can log in: one that is locked, or not there, cannot.
+    pub(crate) admitted: BTreeSet<String>,
     /// Settings that an acknowledged write's durability rests on, and are not as they must be.
     pub(crate) unsafe_settings: Vec<String>,
 }
@@ -134,7 +134,7 @@ impl Database {
         let mut position = executed.clone();
         position.extend(&gtids_of(received.unwrap_or_default())?);
         let waits_on = is_on(&setting("source_enabled"));
-        let locked = if waits_on { self.locked(flavor).await? } else { BTreeSet::new() };
+        let admitted = self.admitted(flavor).await?;
         Ok(Look {
             flavor,
             executed,
@@ -145,7 +145,7 @@ impl Database {
             waits: waits_on.then(|| setting("need").parse().unwrap_or(1)),
             waiting: status(statements.semi_sync_wait_sessions_status()).parse().unwrap_or(0),
             acked: status(statements.semi_sync_acked_status()).parse().unwrap_or(0),
-            locked,
+            admitted,
             unsafe_settings: UNSAFE
                 .iter()
                 .filter(|(name, wanted)| setting(name) != *wanted)
@@ -154,14 +154,14 @@ impl Database {
         })
     }
 
-    async fn locked(&mut self, flavor: Flavor) -> Result<BTreeSet<String>, ServerError> {
+    async fn admitted(&mut self, flavor: Flavor) -> Result<BTreeSet<String>, ServerError> {
         let sql = match flavor.vendor {
             Vendor::MariaDb => {
                 "SELECT User AS user FROM mysql.global_priv WHERE User LIKE 'mainstay\\_%' \
-                 AND JSON_VALUE(Priv, '$.account_locked') = 1"
+                 AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) <> 1"
             }
             Vendor::MySql => {
-                "SELECT User AS user FROM mysql.user WHERE User LIKE 'mainstay\\_%' AND account_locked = 'Y'"
+                "SELECT User AS user FROM mysql.user WHERE User LIKE 'mainstay\\_%' AND account_locked = 'N'"
             }
         };
         let rows = self.query(&Sql::plain(sql)).await?;
@@ -213,6 +213,7 @@ impl Database {
         let statements = flavor.statements();
         let acks_off = set(statements.semi_sync_replica_enabled_variable(), "OFF");
         if is_set_up {
+            self.take_replica_id(config, flavor).await?;
             let start = [statements.stop_io_thread(), &acks_off, statements.start_sql_thread(), statements.start_io_thread()];
             self.change_all(&start.map(str::to_owned)).await?;
             return Ok(());
@@ -225,12 +226,23 @@ impl Database {
         self.change(&Sql::plain(set(net_timeout, &NET_TIMEOUT_SECONDS.to_string()))).await?;
         if flavor.vendor == Vendor::MariaDb {
             // What this node wrote itself as a primary is not in what it has replicated.
+            self.change(&Sql::plain(format!("SET GLOBAL server_id = {}", own_id(config)))).await?;
             self.change(&Sql::plain("SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos")).await?;
         }
+        self.take_replica_id(config, flavor).await?;
         let (change, label) = change_source(config, primary, flavor)?;
         self.change(&Sql::secret(change, label)).await?;
         self.change(&Sql::plain(statements.start_replica())).await?;
         Ok(())
+    }
+
+    /// A MariaDB replica passes over events with its own id. A node that was a primary, and whose last writes were cut
+    /// off while the replicas kept them, has to take them back: so as a replica it has another id than as a primary.
+    async fn take_replica_id(&mut self, config: &Config, flavor: Flavor) -> Result<(), ServerError> {
+        if flavor.vendor == Vendor::MySql {
+            return Ok(());
+        }
+        self.change(&Sql::plain(format!("SET GLOBAL server_id = {}", own_id(config) ^ REPLICA_ID_BIT))).await
     }
 
     /// Acknowledges, or stops. The IO thread has to connect anew for the primary to know.
@@ -302,12 +314,19 @@ impl Database {
         let statements = self.flavor().await?.statements();
         let account = account(config, node)?;
         let statement = if locked { statements.lock_account(&account) } else { statements.unlock_account(&account) };
-        self.unlogged(&[Sql::plain(statement)]).await?;
-        Ok(())
+        match self.unlogged(&[Sql::plain(statement)]).await {
+            // An account that is not there cannot log in; it is made, as it should be, when writes are opened.
+            Err(error) if error.code() == Some(NO_SUCH_ACCOUNT) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// Statements that stay on this server.
     async fn unlogged(&mut self, statements: &[Sql]) -> Result<(), ServerError> {
+        if self.flavor().await?.vendor == Vendor::MySql {
+            // `read_only` stays as it is and keeps clients out; administrators, which this session is, may change accounts.
+            self.change(&Sql::plain("SET GLOBAL super_read_only = OFF")).await?;
+        }
         self.change(&Sql::plain("SET SESSION sql_log_bin = 0")).await?;
         let mut outcome = Ok(());
         for statement in statements {
@@ -324,20 +343,25 @@ impl Database {
 
     /// Makes sure that every node can log in here to replicate, then takes writes. The accounts are this server's
     /// own: written to the binlog, they would wait for replicas that cannot log in yet.
-    pub(crate) async fn open_writes(&mut self, config: &Config) -> Result<(), AgentError> {
+    pub(crate) async fn open_writes(&mut self, config: &Config, admit: &BTreeSet<NodeName>) -> Result<(), AgentError> {
         let flavor = self.flavor().await?;
-        if flavor.vendor == Vendor::MySql {
-            // Clients are still refused; administrators, who make the accounts, are not.
-            self.change(&Sql::plain("SET GLOBAL super_read_only = OFF")).await?;
-        }
         let rows = self.query(&Sql::plain("SELECT User AS user FROM mysql.user WHERE User LIKE 'mainstay\\_%'")).await?;
         let there: BTreeSet<&str> = rows.iter().filter_map(|row| row.text("user")).collect();
-        let accounts = accounts(config, flavor, &there)?;
+        let accounts = accounts(config, flavor, &there, admit)?;
         if !accounts.is_empty() {
             self.unlogged(&accounts).await?;
         }
+        if flavor.vendor == Vendor::MariaDb {
+            self.change(&Sql::plain(format!("SET GLOBAL server_id = {}", own_id(config)))).await?;
+        }
         self.change(&Sql::plain(flavor.statements().read_only_off())).await?;
         Ok(())
+    }
+
+    /// Commits something small, so that a commit whose replica had it before it acknowledged is acknowledged with this
+    /// one: a replica that connects anew does not acknowledge what it has already.
+    pub(crate) async fn nudge(&mut self) -> Result<(), ServerError> {
+        self.change(&Sql::plain("DROP TABLE IF EXISTS mysql.mainstay_nudge")).await
     }
 
     /// Closes writes within a limit, and says what was written up to then.
@@ -439,10 +463,20 @@ impl Database {
     }
 }
 
+/// ER_CANNOT_USER.
+const NO_SUCH_ACCOUNT: u16 = 1396;
 /// ER_NO_SUCH_THREAD.
 const NO_SUCH_THREAD: u16 = 1094;
 /// ER_CLONE_RESTART (3707): the clone is complete and the server could not restart itself.
 const CLONE_RESTART_FAILED: u16 = 3707;
+
+/// What differs between a node's id as a primary and as a replica.
+const REPLICA_ID_BIT: u32 = 1 << 31;
+
+/// The id of this node's writes.
+fn own_id(config: &Config) -> u32 {
+    config.node.as_ref().map_or(0, |node| node.server_id)
+}
 
 const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Rpl\\_semi\\_sync\\_%'";
 
@@ -452,8 +486,8 @@ const UNSAFE: &[(&str, &str)] = &[("sync_binlog", "1"), ("innodb_flush_log_at_tr
 fn settings_query(flavor: Flavor) -> String {
     let statements = flavor.statements();
     let read_only = match flavor.vendor {
-        // Both together keep everybody out; either alone lets somebody in.
-        Vendor::MySql => "@@GLOBAL.read_only AND @@GLOBAL.super_read_only",
+        // Either alone keeps clients out.
+        Vendor::MySql => "@@GLOBAL.read_only OR @@GLOBAL.super_read_only",
         Vendor::MariaDb => "@@GLOBAL.read_only",
     };
     let need = statements
@@ -575,7 +609,12 @@ fn account_host(address: IpAddr) -> String {
 }
 
 /// The accounts of the other nodes that are not there yet, each from its own address only.
-fn accounts(config: &Config, flavor: Flavor, there: &BTreeSet<&str>) -> Result<Vec<Sql>, AgentError> {
+fn accounts(
+    config: &Config,
+    flavor: Flavor,
+    there: &BTreeSet<&str>,
+    admit: &BTreeSet<NodeName>,
+) -> Result<Vec<Sql>, AgentError> {
     let password = config.replication_password()?;
     let password = quoted(sqltext::quote_string(password.expose_secret()))?;
     let require = if config.spec.tls.is_some() { "REQUIRE SSL" } else { "REQUIRE NONE" };
@@ -590,7 +629,8 @@ fn accounts(config: &Config, flavor: Flavor, there: &BTreeSet<&str>) -> Result<V
             continue;
         }
         let account = account(config, node)?;
-        let create = format!("CREATE USER {account} IDENTIFIED BY {password} {require}");
+        let lock = if admit.contains(node) { "ACCOUNT UNLOCK" } else { "ACCOUNT LOCK" };
+        let create = format!("CREATE USER {account} IDENTIFIED BY {password} {require} {lock}");
         statements.push(Sql::secret(create, format!("CREATE USER {account} ...")));
         statements.push(Sql::plain(format!("GRANT {privileges} ON *.* TO {account}")));
     }

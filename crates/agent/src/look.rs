@@ -33,12 +33,13 @@ const FATAL: &[u32] = &[1236, 1032, 1062, 1146, 1945, 1950, 1955, 13_114, 13_121
 pub(crate) struct Sight {
     pub(crate) report: ServerReport,
     pub(crate) process: Option<ProcessId>,
-    pub(crate) locked: BTreeSet<String>,
+    pub(crate) admitted: BTreeSet<String>,
     pub(crate) unsafe_settings: Vec<String>,
     pub(crate) trouble: Option<String>,
     answered_at: Option<Millis>,
     began_at: Millis,
     stalled: Option<(u64, Millis)>,
+    pub(crate) nudged: bool,
     deaths: Vec<Millis>,
     disk: host::disk::ProbeState,
 }
@@ -48,15 +49,24 @@ impl Default for Sight {
         Self {
             report: ServerReport::unseen(),
             process: None,
-            locked: BTreeSet::new(),
+            admitted: BTreeSet::new(),
             unsafe_settings: Vec::new(),
             trouble: None,
             answered_at: None,
             began_at: 0,
             stalled: None,
+            nudged: false,
             deaths: Vec::new(),
             disk: host::disk::ProbeState::default(),
         }
+    }
+}
+
+impl Sight {
+    /// Forgets that the server did not start.
+    pub(crate) fn starts_anew(&mut self) {
+        self.trouble = None;
+        self.deaths.clear();
     }
 }
 
@@ -104,11 +114,13 @@ impl Node {
         }
         if self.sight.process.is_some() {
             tracing::warn!("the server's process ended");
-            self.sight.deaths.retain(|at| now.saturating_sub(*at) < DEATHS_WINDOW);
-            self.sight.deaths.push(now);
-            if self.sight.deaths.len() >= DEATHS_MAX && now.saturating_sub(self.sight.began_at) < DEATHS_WINDOW {
-                let deaths = self.sight.deaths.len();
-                self.sight.trouble = Some(format!("it ended {deaths} times within a minute"));
+            // One that answered did start, whatever ended it.
+            if self.sight.answered_at.is_none() {
+                self.sight.deaths.retain(|at| now.saturating_sub(*at) < DEATHS_WINDOW);
+                self.sight.deaths.push(now);
+            }
+            if self.sight.deaths.len() >= DEATHS_MAX {
+                self.sight.trouble = Some(format!("it ended {DEATHS_MAX} times before it answered"));
             }
         }
         self.sight.process = running;
@@ -159,8 +171,7 @@ impl Node {
         let sight = &mut self.sight;
         sight.answered_at = Some(now);
         if now.saturating_sub(sight.began_at) > PROVEN {
-            sight.trouble = None;
-            sight.deaths.clear();
+            sight.starts_anew();
         }
         // Progress is an acknowledgement more than before, or nobody waiting.
         sight.stalled = match sight.stalled {
@@ -168,7 +179,10 @@ impl Node {
             Some((acked, since)) if acked == look.acked => Some((acked, since)),
             Some(_) | None => Some((look.acked, now)),
         };
-        sight.locked = look.locked;
+        if sight.stalled.is_none() {
+            sight.nudged = false;
+        }
+        sight.admitted = look.admitted;
         sight.unsafe_settings = look.unsafe_settings;
         let cluster = self.config.node.as_ref().and_then(|node| cluster_of(&node.data_dir));
         sight.report = ServerReport {
@@ -196,7 +210,10 @@ impl Node {
         let sight = &self.sight;
         let hosts = self.config.policy.nodes.iter();
         let blocked: BTreeSet<NodeName> =
-            hosts.filter(|node| sight.locked.contains(&self.config.account(node))).cloned().collect();
+            hosts
+            .filter(|node| **node != self.config.me && !sight.admitted.contains(&self.config.account(node)))
+            .cloned()
+            .collect();
         let age = |at: Option<Millis>| at.map_or(0, |at| now.saturating_sub(at));
         Local {
             witness: self.config.node.is_none(),

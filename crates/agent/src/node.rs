@@ -42,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) memory: Memory,
     pub(crate) holding: Option<Holding>,
     pub(crate) frozen: Option<u64>,
+    /// The state as this node last wrote it.
+    pub(crate) committed: Option<ha::State>,
     pub(crate) work: Arc<Mutex<Option<String>>>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) agent: String,
@@ -95,6 +97,7 @@ impl Node {
             memory: Memory::default(),
             holding,
             frozen: None,
+            committed: None,
             work: Arc::new(Mutex::new(None)),
             wake,
             agent,
@@ -325,7 +328,7 @@ impl Node {
     }
 
     fn say(&mut self, decision: &Decision, local: &ha::Local, shared: Option<&Shared>) {
-        let is_new = self.shown.decide(decision, shared);
+        let is_new = self.shown.decide(decision);
         if is_new {
             tracing::info!(vetoes = ?decision.vetoes, "{}", decision.sentence);
         }

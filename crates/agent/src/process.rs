@@ -117,7 +117,15 @@ impl Process {
                     .collect();
                 let text = format!("# Written by mainstay agent before every start.\n[mysqld]\n{}\n", lines.join("\n"));
                 files::write_atomic(options, text.as_bytes(), &Ownership::mode(0o644))?;
-                Ok(unit.start().await?)
+                // The unit starts only by this leave, so that nothing else opens an old primary.
+                let permit = std::path::Path::new(plan::START_PERMIT);
+                if let Some(folder) = permit.parent() {
+                    files::ensure_dir(folder, &Ownership::mode(0o755))?;
+                }
+                files::write_atomic(permit, b"", &Ownership::mode(0o644))?;
+                let started = unit.start().await;
+                files::remove(permit)?;
+                Ok(started?)
             }
         }
     }
@@ -133,14 +141,6 @@ impl Process {
     /// Whom the data belongs to, when this process is root.
     pub(crate) fn data_owner(&self) -> Option<&str> {
         self.data_owner.as_deref()
-    }
-
-    /// Where the server writes what it has to say.
-    pub(crate) fn log_file(&self) -> Option<&std::path::Path> {
-        match &self.manager {
-            Manager::Own { service, .. } => Some(&service.log_file),
-            Manager::Unit { .. } => None,
-        }
     }
 }
 

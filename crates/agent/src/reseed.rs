@@ -47,6 +47,8 @@ impl Node {
         }
         let vendor = self.config.spec.cluster.server;
         if vendor == Vendor::MySql && self.sight.report.health != Health::Running {
+            // It is started again, and again, until a person looks or it does.
+            self.sight.starts_anew();
             return Err(AgentError::Refused("MySQL clones into a server that runs, and this one does not".to_owned()));
         }
         // From here on the data is nobody's proof of anything.

@@ -58,7 +58,6 @@ pub(crate) struct Shown {
 struct Seen {
     explained: Explained,
     local: Option<Local>,
-    shared: Option<Shared>,
     at: Millis,
 }
 
@@ -129,7 +128,7 @@ impl Shown {
     }
 
     /// Takes in a decision. Whether it says something new.
-    pub(crate) fn decide(&self, decision: &Decision, shared: Option<&Shared>) -> bool {
+    pub(crate) fn decide(&self, decision: &Decision) -> bool {
         let mut is_new = false;
         self.write(|seen| {
             is_new = seen.explained.sentence != decision.sentence;
@@ -137,9 +136,6 @@ impl Shown {
             seen.explained.sentence.clone_from(&decision.sentence);
             seen.explained.vetoes.clone_from(&decision.vetoes);
             seen.explained.actions = decision.actions.iter().map(action_text).collect();
-            if let Some(shared) = shared {
-                seen.shared = Some(shared.clone());
-            }
         });
         is_new
     }
@@ -155,11 +151,6 @@ impl Shown {
     /// The last decision.
     pub(crate) fn explained(&self) -> Explained {
         self.read(|seen| seen.explained.clone())
-    }
-
-    /// What was last seen of the cluster.
-    pub(crate) fn shared(&self) -> Option<Shared> {
-        self.read(|seen| seen.shared.clone())
     }
 
     /// The lease is valid this moment and writes are open under it.

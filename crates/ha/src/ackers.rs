@@ -87,7 +87,7 @@ fn keep_or_strike(seen: &mut Seen<'_>, state: &State, next: &mut State, node: &N
         seen.memory.leaving.remove(node);
         return vec![Action::Block(node.clone())];
     }
-    let position = seen.server().executed.clone();
+    let position = seen.server().position.clone();
     let incarnation = listed.unwrap_or_default();
     let mark = seen.memory.leaving.entry(node.clone()).or_insert(Mark { incarnation, position });
     let reached = mark.position.clone();
@@ -154,7 +154,7 @@ fn caught_up(seen: &mut Seen<'_>, state: &State, node: &NodeName) -> Option<u64>
         return None;
     }
     let incarnation = member.server.incarnation;
-    let position = seen.server().executed.clone();
+    let position = seen.server().position.clone();
     let mark = seen.memory.joining.entry(node.clone()).or_insert_with(|| Mark { incarnation, position: position.clone() });
     if mark.incarnation != incarnation {
         *mark = Mark { incarnation, position };
@@ -187,7 +187,7 @@ fn regain(seen: &mut Seen<'_>, state: &State, nodes: &[NodeName]) -> Changes {
         }
     }
     // Only those that already say they acknowledge, and hold what the primary held, count from here on.
-    let mine = &seen.server().executed;
+    let mine = &seen.server().position;
     let proven = seen.others().filter(|(name, member)| {
         next.lineage.sync.ackers.get(*name) == Some(&member.server.incarnation) && member.server.acks
     });

@@ -9,7 +9,7 @@ use crate::{election, found, primary, promotion, replica};
 
 /// What `view.me` does now. The same arguments give the same answer.
 pub fn decide(view: &View<'_>, policy: &Policy, memory: &mut Memory) -> Decision {
-    memory.note(view);
+    memory.note(view, policy);
     let Some(shared) = view.shared else { return without_store(view, policy) };
     let mut seen = Seen { view: *view, shared, policy, memory };
     if view.local.witness {

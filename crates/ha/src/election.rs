@@ -5,7 +5,7 @@
 
 use flavor::GtidSet;
 
-use crate::action::{Action, Claim, Decision, StartRole};
+use crate::action::{Action, Claim, Decision, StartRole, is_following};
 use crate::decide::ineligible;
 use crate::model::{Ask, Health, Leader, Lineage, Member, NodeName, Request, State};
 use crate::policy::Durability;
@@ -39,7 +39,9 @@ pub(crate) fn elect(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>)
     if let Some(work) = &seen.view.local.work {
         return Decision::rest(format!("{last}; busy: {work}"));
     }
-    if lineage.primary == *seen.view.me {
+    // A person may decide what this node's record speaks against.
+    let is_forced = forced(seen, state) == Some(seen.view.me);
+    if lineage.primary == *seen.view.me && !is_forced {
         return come_back(seen, state, leader, &last);
     }
     if !seen.runs() {
@@ -99,6 +101,9 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
     let place = ranked.iter().position(|name| *name == seen.view.me);
     match (place, ranked.first()) {
         (Some(place), _) if place < turns => {
+            if let Some(veto) = reads_too_short(seen) {
+                return Decision::rest(format!("{last}; {veto}")).with_vetoes(vetoes);
+            }
             let sentence = format!("{last}; taking it: this node holds everything acknowledged ({how})");
             let examined = examined(seen, lineage);
             let claim = claim(seen, state, leader, examined, lost.to_string(), last.to_owned());
@@ -120,8 +125,15 @@ fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: 
         return Decision::rest(format!("{last}; others may take over, for {left} ms more"));
     }
     let is_handed = state.lineage.handover.as_ref().is_some_and(|all| seen.runs() && seen.server().position.contains(all));
-    // Between writing the state and opening writes this node may have ended: then nothing was acknowledged.
-    let is_unused = !state.lineage.sync.suffices() && seen.runs() && seen.server().position.contains(&state.lineage.start);
+    // It may have ended between writing the state and opening writes, when its record tells of the epoch and not of
+    // writes: then none were taken.
+    let may_be_unused = seen.view.local.epoch >= state.lineage.epoch
+        && seen.view.local.opened.is_none_or(|opened| opened < state.lineage.epoch);
+    if may_be_unused && seen.server().health == Health::Down {
+        let sentence = format!("{last}; starting the server here to see what it holds");
+        return Decision::act(sentence, Action::Start(StartRole::Keep));
+    }
+    let is_unused = may_be_unused && seen.runs() && seen.server().position.contains(&state.lineage.start);
     if !is_handed && !is_unused && seen.view.local.opened != Some(state.lineage.epoch) {
         let veto = format!(
             "this node's own record does not say that it opened epoch {}: its disk is not the one that did",
@@ -150,9 +162,19 @@ fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: 
         }
         (Some(_), Health::Running) | (None, _) => {}
     }
+    if let Some(veto) = reads_too_short(seen) {
+        return Decision::rest(format!("{last}; {veto}"));
+    }
     let sentence = format!("{last}; taking it back: this node wrote the history and nobody else took over");
     let claim = claim(seen, state, leader, Vec::new(), String::new(), last.to_owned());
     Decision::act(sentence, Action::Claim(claim))
+}
+
+/// Why the lease is not taken yet, although it could be by what the store says.
+fn reads_too_short(seen: &Seen<'_>) -> Option<String> {
+    let reads = seen.memory.contact_for(seen.view.now);
+    let left = seen.policy.ttl.saturating_sub(reads);
+    (left > 0).then(|| format!("the store is read again only since {reads} ms, so waiting {left} ms more"))
 }
 
 /// Whether the ackers that report could be enough once they have stopped.
@@ -191,9 +213,12 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
     let mut stopped = 0_usize;
     let mut missing = Vec::new();
     for (name, member) in frozen(seen, lineage) {
-        known.extend(&member.server.position);
+        // What one holds that took nothing from this primary is left from before, and was dropped by the others.
         if is_intact(lineage, name, member) {
             stopped += 1;
+            known.extend(&member.server.position);
+        } else if is_following(member, lineage) {
+            known.extend(&member.server.position);
         }
     }
     for (name, incarnation) in &lineage.sync.ackers {
@@ -315,6 +340,9 @@ fn forced<'a>(seen: &Seen<'a>, state: &State) -> Option<&'a NodeName> {
 fn force(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, to: &NodeName) -> Decision {
     if to != seen.view.me {
         return Decision::rest(format!("{to} is promoted by an operator's decision"));
+    }
+    if let Some(veto) = reads_too_short(seen) {
+        return Decision::rest(format!("an operator decided to promote {to}; {veto}"));
     }
     let lost = would_be_lost(seen, &state.lineage);
     let reason = format!("an operator decided to promote {to}");

@@ -16,7 +16,7 @@ pub(crate) fn found(seen: &mut Seen<'_>, old: Option<(u64, &State)>) -> Decision
     }
     // A lease from before may still be valid, and reports that came with an old copy look new at first.
     let since = *seen.memory.outdated_since.get_or_insert(seen.view.now);
-    let waited = seen.view.now.saturating_sub(since);
+    let waited = seen.view.now.saturating_sub(since).min(seen.memory.contact_for(seen.view.now));
     if seen.server().health == Health::Down && seen.view.local.work.is_none() {
         return Decision::act(format!("{what}; starting the server to see what it holds"), Action::Start(StartRole::Keep));
     }

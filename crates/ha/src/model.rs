@@ -203,7 +203,8 @@ pub struct ServerReport {
     pub cluster: Option<String>,
     /// What it has executed.
     pub executed: GtidSet,
-    /// What it has received and not executed yet is in here too.
+    /// What it has received and not executed yet is in here too, and what it has written to its binlog itself and not
+    /// committed yet.
     pub position: GtidSet,
     /// It takes no writes from clients.
     pub read_only: bool,

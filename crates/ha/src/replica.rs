@@ -37,6 +37,7 @@ pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Dec
             let may_copy = seen.policy.reseed && !seen.shared.paused && !is_mysql;
             if let (Some(trouble), true) = (&local.trouble, may_copy) {
                 let sentence = format!("{who}; the server here does not start ({trouble}): taking a new copy");
+                seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
                 return Decision::act(sentence, Action::Reseed { donor: lineage.primary.clone() });
             }
             return Decision::act(format!("{who}; starting the server here"), Action::Start(role(seen, lineage)));
@@ -82,11 +83,12 @@ fn await_promotion(seen: &Seen<'_>, leader: &Leader, lineage: &Lineage, who: &st
     Decision::rest(format!("{who}; waiting for {} to open writes", leader.node))
 }
 
-fn reinit_asked(seen: &Seen<'_>, lineage: &Lineage, who: &str) -> Option<Decision> {
+fn reinit_asked(seen: &mut Seen<'_>, lineage: &Lineage, who: &str) -> Option<Decision> {
     let request = &seen.shared.request.as_ref()?.value;
     match &request.ask {
         Ask::Reinit { node } if node == seen.view.me => {
             let text = format!("{node} takes a new copy of {}", lineage.primary);
+            seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
             let actions = vec![
                 Action::Answer { id: request.id.clone(), done: true, text: text.clone() },
                 Action::Reseed { donor: lineage.primary.clone() },
@@ -103,10 +105,19 @@ fn vendor(seen: &Seen<'_>, lineage: &Lineage) -> Option<Vendor> {
     seen.server().flavor.or(theirs).map(|flavor| flavor.vendor)
 }
 
-/// What this node holds and the primary does not seem to.
+/// What is here is a copy of this lineage's primary.
+fn is_copy(seen: &Seen<'_>, lineage: &Lineage) -> bool {
+    let copied = seen.memory.copied;
+    copied.is_some_and(|(epoch, before)| epoch == lineage.epoch && seen.server().incarnation > before + 1)
+}
+
+/// What this node holds and the primary does not seem to. Before it follows a primary for the first time it can
+/// hold nothing beyond what that one began with; that the primary has the same GTIDs by now proves nothing, since a
+/// server that dropped transactions uses their numbers again. Only a copy of the primary brings more.
 fn errant(seen: &Seen<'_>, lineage: &Lineage) -> GtidSet {
     let mut theirs = lineage.start.clone();
-    if let Some(primary) = seen.shared.members.get(&lineage.primary) {
+    let is_copy = is_copy(seen, lineage);
+    if let Some(primary) = seen.shared.members.get(&lineage.primary).filter(|_| is_copy) {
         theirs.extend(&primary.value.server.executed);
         theirs.extend(&primary.value.server.position);
     }
@@ -125,13 +136,14 @@ fn rejoin(seen: &mut Seen<'_>, lineage: &Lineage, who: &str, was_following: bool
         );
     }
     let since = *seen.memory.errant_since.get_or_insert(seen.view.now);
-    if seen.view.now.saturating_sub(since) < ERRANT_AFTER {
+    if is_copy(seen, lineage) && seen.view.now.saturating_sub(since) < ERRANT_AFTER {
         return Decision::rest(format!("{who}; this node holds {extra}, which {primary} does not report yet"));
     }
-    reseed(seen, &primary, &format!("{who}; only this node holds {extra}"))
+    reseed(seen, lineage, &format!("{who}; only this node holds {extra}"))
 }
 
-fn reseed(seen: &Seen<'_>, primary: &NodeName, why: &str) -> Decision {
+fn reseed(seen: &mut Seen<'_>, lineage: &Lineage, why: &str) -> Decision {
+    let primary = &lineage.primary;
     let veto = if seen.shared.paused {
         Some("paused".to_owned())
     } else if !seen.policy.reseed {
@@ -139,6 +151,9 @@ fn reseed(seen: &Seen<'_>, primary: &NodeName, why: &str) -> Decision {
     } else {
         None
     };
+    if veto.is_none() {
+        seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
+    }
     match veto {
         Some(veto) => Decision::rest(format!("{why}; it needs a new copy of {primary}")).with_vetoes(vec![veto]),
         None => Decision::act(format!("{why}; taking a new copy of {primary}"), Action::Reseed { donor: primary.clone() }),
@@ -152,7 +167,7 @@ fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &
         let broken_for = seen.view.now.saturating_sub(since);
         let why = format!("{who}; replication stopped with error {}: {}", error.code, error.text);
         if error.fatal || broken_for >= seen.policy.broken {
-            return reseed(seen, &lineage.primary, &why);
+            return reseed(seen, lineage, &why);
         }
         return Decision::act(
             format!("{why}; trying again"),

@@ -47,7 +47,8 @@ pub struct Local {
     pub tags: Tags,
     /// Long work under way.
     pub work: Option<String>,
-    /// The highest epoch ever heard of.
+    /// The highest epoch ever heard of. Where this node itself is the lineage's primary, that is not learned from the
+    /// store: a disk that does not know of the epoch is not the one that led in it.
     pub epoch: Epoch,
     /// The last epoch in which it opened writes.
     pub opened: Option<Epoch>,
@@ -75,6 +76,14 @@ struct Sighting {
     at: Millis,
 }
 
+/// Reads of the store, one soon after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Contact {
+    since: Millis,
+    last: Millis,
+    revision: u64,
+}
+
 /// A position of the primary that an acker has to reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -86,6 +95,8 @@ pub(crate) struct Mark {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     leader: Option<Sighting>,
+    /// Since when the store has been read without a gap and without its going back in time, and the last read.
+    contact: Option<Contact>,
     members: BTreeMap<NodeName, Sighting>,
     /// Marks that joining ackers have to reach.
     pub(crate) joining: BTreeMap<NodeName, Mark>,
@@ -99,6 +110,9 @@ pub struct Memory {
     pub(crate) errant_since: Option<Millis>,
     /// When replication that does not run, without an error, was last started.
     pub(crate) started_at: Option<Millis>,
+    /// The epoch in which this node was last told to take a copy of the primary, with its incarnation then. Telling
+    /// it makes a new one, and beginning on the copy another.
+    pub(crate) copied: Option<(Epoch, Incarnation)>,
     /// Since when commits wait although the ackers are well.
     cut_off_since: Option<Millis>,
     /// Since when the store knows less than the nodes.
@@ -107,9 +121,14 @@ pub struct Memory {
 
 impl Memory {
     /// Takes in the store's newest revisions.
-    pub(crate) fn note(&mut self, view: &View<'_>) {
+    pub(crate) fn note(&mut self, view: &View<'_>, policy: &Policy) {
         let Some(shared) = view.shared else { return };
         let now = view.now;
+        let goes_on = self.contact.filter(|contact| {
+            shared.revision >= contact.revision && now.saturating_sub(contact.last) <= policy.ttl / 2
+        });
+        let since = goes_on.map_or(now, |contact| contact.since);
+        self.contact = Some(Contact { since, last: now, revision: shared.revision });
         let keep = |seen: Option<&Sighting>, modified: u64| match seen {
             Some(seen) if seen.modified == modified => *seen,
             Some(_) | None => Sighting { modified, at: now },
@@ -129,6 +148,12 @@ impl Memory {
     /// How long no acker has heard this primary.
     pub(crate) fn cut_off_for(&self, now: Millis) -> Millis {
         self.cut_off_since.map_or(0, |since| now.saturating_sub(since))
+    }
+
+    /// How long the store has been read. A store that was put back to an earlier time is seen as such only by who read
+    /// it before and after; a lease from before has run out when it has been read for the length of one.
+    pub(crate) fn contact_for(&self, now: Millis) -> Millis {
+        self.contact.map_or(0, |contact| now.saturating_sub(contact.since))
     }
 
     /// How long the lease has been as it is.

@@ -118,12 +118,17 @@ impl Guard {
         Ok(())
     }
 
-    /// Puts the deadline off; never brings it forward. `false` if nothing is armed, the thread has acted already, or
-    /// the record could not be written, so that the separate process will act at the deadline it knows.
+    /// Puts the deadline off; never brings it forward. `false` if nothing is armed, the deadline has gone by, or the
+    /// record could not be written, so that the separate process will act at the deadline it knows.
     pub fn extend(&self, deadline: Duration) -> bool {
         let mut kept = self.kept();
         let Some(mut armed) = kept.armed.clone() else { return false };
         let before = nanos(armed.deadline);
+        // After a pause of this host or this process, renewing may come before the thread: too late is too late.
+        if boottime() >= armed.deadline {
+            self.thread.unpark();
+            return false;
+        }
         if deadline <= armed.deadline {
             return self.shared.deadline.load(Ordering::SeqCst) == before;
         }

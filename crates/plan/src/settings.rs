@@ -397,6 +397,11 @@ fn primary_key(_: &Inputs<'_>) -> String {
 fn bind_address(inputs: &Inputs<'_>) -> String {
     let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), inputs.node.address];
     let named = inputs.spec.config.bind.as_slice();
+    let floats = inputs.spec.ha.as_ref().is_some_and(|ha| ha.address.is_some() || ha.outside_address.is_some());
+    if named.is_empty() && floats {
+        // Nobody can listen on an address that is elsewhere at the moment.
+        return "*".to_owned();
+    }
     let mut addresses: Vec<String> = Vec::new();
     for address in if named.is_empty() { &own } else { named } {
         let text = address.to_string();

@@ -422,7 +422,7 @@ impl World {
         report.cluster.clone_from(&server.cluster);
         report.executed.clone_from(&server.executed);
         report.position.clone_from(&server.position);
-        report.read_only = server.read_only;
+        report.read_only = server.read_only || server.closing;
         report.following = following;
         report.acks = server.acks;
         report.waits = server.waits;
@@ -541,8 +541,12 @@ impl World {
     fn take_in(&mut self, node: usize) {
         let host = &mut self.nodes[node];
         host.agent.has_read = true;
-        if let Some(state) = &host.agent.shared.state {
-            host.record.epoch = host.record.epoch.max(state.value.epoch);
+        if let Some(state) = host.agent.shared.state.as_ref().map(|state| &state.value) {
+            // A disk that does not know that this node led is another one, or an old copy.
+            let forgot = state.lineage.primary == host.name && host.record.epoch < state.lineage.epoch;
+            if !forgot {
+                host.record.epoch = host.record.epoch.max(state.epoch);
+            }
         }
         if let Some(mine) = host.agent.shared.members.get_mut(&host.name) {
             mine.value.server.clone_from(&host.agent.sight.report);

@@ -47,6 +47,7 @@ pub(crate) struct Checker {
     pub(crate) forgiven: u64,
     pub(crate) wiped: bool,
     pub(crate) restored: bool,
+    pub(crate) rolled_back: bool,
     pub(crate) paused_at: Option<u64>,
     pub(crate) quiet_at: u64,
     settled_since: Option<u64>,
@@ -136,11 +137,13 @@ impl World {
         missing.iter().for_each(|tx| gtids.extend(&self.transactions[*tx].exact));
         let name = self.nodes[node].name.clone();
         self.say(Some(node), |_| format!("loses {} acknowledged: {gtids}", missing.len()));
-        if !claim.forced && self.scenario.is_lossless() {
+        // A primary's old disk, and nothing left of the store that could tell: nobody can know.
+        let unknowable = self.check.rolled_back && (self.check.wiped || self.check.restored);
+        if !claim.forced && !unknowable && self.scenario.is_lossless() {
             let text = format!("{name} leads in epoch {epoch} without the acknowledged {gtids}");
             return self.violate("I2", text);
         }
-        if !claim.forced {
+        if !claim.forced && !unknowable {
             self.check_bounded(&claim, missing, epoch);
         }
         self.check.forgiven += u64::try_from(missing.len()).unwrap_or(0);
@@ -226,7 +229,12 @@ impl World {
             let primary = state.and_then(|state| self.find(&state.value.lineage.primary));
             primary.is_some_and(|primary| self.nodes[primary].server.held.has(tx))
         };
-        if epoch < self.check.acked_epoch && !(races && (alone || is_held())) {
+        let forced = self.check.claims.range(epoch + 1..).any(|(_, claim)| claim.forced);
+        if races && forced && !is_held() {
+            // Told to a client by a host that stood still while an operator gave up what it held.
+            self.acked.remove(tx);
+            self.check.forgiven += 1;
+        } else if epoch < self.check.acked_epoch && !(races && (alone || is_held())) {
             let text = format!(
                 "{} acknowledges {} of epoch {epoch} after one of epoch {}",
                 self.nodes[node].name, self.transactions[tx].gtid, self.check.acked_epoch
@@ -421,8 +429,9 @@ impl World {
         let refuses = databases.clone().any(|host| is_refusal(&host.agent.sentence));
         let is_flapping = |text: &str| text.contains("failovers in the last hour");
         let flaps = databases.clone().any(|host| is_flapping(&host.agent.sentence));
+        let rolls = self.check.rolled_back && databases.clone().any(|host| host.agent.sentence.contains("not taking it back"));
         let all_up = databases.clone().all(|host| host.agent.sight.report.health == Health::Running);
-        if all_up && ((refuses && (self.check.wiped || self.check.restored)) || flaps) {
+        if rolls || (all_up && ((refuses && (self.check.wiped || self.check.restored)) || flaps)) {
             self.check.waits_for_person = true;
             self.check.done = true;
             return;

@@ -27,6 +27,9 @@ pub enum Kind {
     CrashAgent(usize),
     /// SIGSTOP of the agent.
     PauseAgent(usize),
+    /// Power off, and on at the end with what the disk held this many milliseconds before; only for the primary, whose
+    /// host is put back to a snapshot.
+    Rollback(usize, u64),
     /// SIGSTOP of the server.
     StopServer(usize),
     /// The whole host stands still, its clock does not.
@@ -126,7 +129,8 @@ fn kind(random: &mut Random, nodes: usize) -> Kind {
         16..22 => Kind::PauseAgent(node),
         22..27 => Kind::StopServer(node),
         27..34 => Kind::PauseHost(node),
-        34..41 => Kind::PowerLoss(node),
+        34..40 => Kind::PowerLoss(node),
+        40 => Kind::Rollback(node, random.between(200, 12_000)),
         41 => Kind::PowerLossAll,
         42..51 => Kind::Cut(site(random, nodes), site(random, nodes)),
         51..60 => Kind::Isolate(site(random, nodes)),

@@ -89,6 +89,8 @@ impl World {
         let host = &mut self.nodes[node];
         host.record.opened = None;
         host.record.follows = None;
+        // From here on the data is nobody's proof of anything.
+        host.record.incarnation += 1;
         let token = self.fresh_serial();
         self.nodes[node].work = Some(("taking a copy".to_owned(), token, donor));
         self.say(Some(node), |_| "takes a copy, saving what only it has".to_owned());

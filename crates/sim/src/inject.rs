@@ -29,6 +29,10 @@ impl World {
             Kind::PauseHost(node) => self.nodes[node].still += 1,
             Kind::PowerLoss(node) => self.lose_power(node),
             Kind::PowerLossAll => (0..self.databases).for_each(|node| self.lose_power(node)),
+            Kind::Rollback(node, _) => {
+                self.lose_power(node);
+                self.roll_back(node);
+            }
             Kind::Cut(from, to) => self.cut(self.site(from), self.site(to), true),
             Kind::Isolate(site) => self.isolate(site, true),
             Kind::StoreDown => self.store.down += 1,
@@ -95,7 +99,7 @@ impl World {
                 }
             }
             Kind::PauseHost(node) => self.resume_host(node),
-            Kind::PowerLoss(node) => self.power_on(node),
+            Kind::PowerLoss(node) | Kind::Rollback(node, _) => self.power_on(node),
             Kind::PowerLossAll => (0..self.databases).for_each(|node| self.power_on(node)),
             Kind::Cut(from, to) => self.cut(self.site(from), self.site(to), false),
             Kind::Isolate(site) => self.isolate(site, false),
@@ -167,6 +171,25 @@ impl World {
         let life = host.agent.life;
         let ms = self.random.between(300, 2_500);
         self.after(ms, Event::AgentStart { node, life });
+    }
+
+    /// The disk is as it was before this node led. Only that of the lineage's primary: what others hold counts by
+    /// incarnations, which a disk put back would use again; and within its epoch nobody but the ackers could tell.
+    fn roll_back(&mut self, node: usize) {
+        let state = self.store.shared.state.as_ref().map(|state| &state.value);
+        let led = state.filter(|state| state.lineage.primary == self.nodes[node].name);
+        let led = led.map(|state| state.lineage.epoch);
+        let host = &mut self.nodes[node];
+        if let Some((mut server, record)) = host.disk.take().filter(|(_, kept)| led.is_some() && kept.epoch < led.unwrap_or(0)) {
+            server.die();
+            server.drop_relay(&self.transactions);
+            let incarnation = host.record.incarnation;
+            host.server = server;
+            host.record = record;
+            host.record.incarnation = incarnation;
+            self.check.rolled_back = true;
+            self.say(Some(node), |world| format!("its disk is an old one, with {}", world.nodes[node].server.position));
+        }
     }
 
     fn isolate(&mut self, site: Site, begins: bool) {

@@ -201,9 +201,9 @@ impl Server {
         self.log.push(tx);
         self.held.insert(tx);
         self.synced = self.log.len();
+        self.position.extend(gtid);
         if self.vendor == Vendor::MariaDb {
             self.executed.extend(gtid);
-            self.position.extend(gtid);
         }
     }
 
@@ -211,9 +211,7 @@ impl Server {
     pub(crate) fn commit(&mut self, upto: usize, all: &[Transaction]) {
         for index in self.committed..upto {
             if self.vendor == Vendor::MySql {
-                let gtid = &all[self.log[index]].gtid;
-                self.executed.extend(gtid);
-                self.position.extend(gtid);
+                self.executed.extend(&all[self.log[index]].gtid);
             }
         }
         self.committed = self.committed.max(upto);
@@ -305,6 +303,9 @@ impl Server {
             self.executed.extend(&all[*tx].gtid);
         }
         self.position = self.executed.clone();
+        for tx in &self.log[visible..] {
+            self.position.extend(&all[*tx].gtid);
+        }
         for tx in &self.relay {
             self.held.insert(*tx);
             self.position.extend(&all[*tx].gtid);

@@ -55,6 +55,8 @@ pub(crate) enum Event {
     End { fault: usize },
     /// The store's content is kept for a later restore.
     Save,
+    /// A disk's content is.
+    SaveDisk { node: usize },
     /// A host that stood still goes on: two may take writes for a moment and not longer.
     Resumed { node: usize },
     /// All faults are over.
@@ -149,6 +151,8 @@ pub(crate) struct Node {
     pub(crate) deferred: Vec<Event>,
     /// Statements whose answer nobody waits for any more, by the process they were sent to.
     pub(crate) late: Vec<(u64, ha::Action)>,
+    /// An earlier content of the disk.
+    pub(crate) disk: Option<(Server, Record)>,
 }
 
 impl Node {
@@ -262,6 +266,9 @@ impl World {
             if let crate::fault::Kind::StoreRestore(back) = fault.kind {
                 self.at(fault.at.saturating_sub(back), Event::Save);
             }
+            if let crate::fault::Kind::Rollback(node, back) = fault.kind {
+                self.at(fault.at.saturating_sub(back), Event::SaveDisk { node });
+            }
         }
         self.at(end + 1, Event::Quiet);
     }
@@ -307,6 +314,10 @@ impl World {
             Event::Clients => self.clients_act(),
             Event::Begin { fault } => self.begin(fault),
             Event::End { fault } => self.end(fault),
+            Event::SaveDisk { node } => {
+                let host = &mut self.nodes[node];
+                host.disk = Some((host.server.clone(), host.record.clone()));
+            }
             Event::Save => self.store.saved = Some(self.store.shared.clone()),
             Event::Resumed { node } => self.check_resumed(node),
             Event::Quiet => self.become_quiet(),
@@ -419,5 +430,6 @@ fn node(name: NodeName, host: &crate::scenario::Host, index: usize, witness: boo
         work: None,
         deferred: Vec::new(),
         late: Vec::new(),
+        disk: None,
     }
 }

@@ -94,6 +94,7 @@ async fn acts_in_a_namespace() {
             // One is enough where none gets lost.
             address.announce(1).await.unwrap();
         }
+        "keep" => address.add().await.unwrap(),
         "leave" => {
             assert!(address.is_present().await.unwrap());
             address.remove().await.unwrap();
@@ -246,4 +247,20 @@ async fn real_single_address_moves_between_hosts() {
 #[tokio::test]
 async fn real_address_of_version_six_moves_between_hosts() {
     moves("2001:db8::100/64").await;
+}
+
+#[tokio::test]
+async fn real_address_elsewhere_or_with_another_length_is_let_alone() {
+    let lan = Lan::new().await;
+    // On another interface it is another's; with another length it is there already.
+    lan.within("a", &["address", "add", "10.99.0.100/32", "dev", "lo"]).await;
+    lan.act("a", "take", "10.99.0.100/24").await;
+    lan.act("a", "leave", "10.99.0.100/24").await;
+    assert!(lan.within("a", &["address", "show", "dev", "lo"]).await.contains("10.99.0.100/32"));
+    lan.within("b", &["address", "add", "10.99.0.100/28", "dev", "eth0"]).await;
+    let before = lan.state("b").await;
+    lan.act("b", "keep", "10.99.0.100/24").await;
+    assert_eq!(lan.state("b").await, before);
+    lan.act("b", "leave", "10.99.0.100/24").await;
+    assert!(!lan.state("b").await.contains("10.99.0.100"), "whatever its length");
 }

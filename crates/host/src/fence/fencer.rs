@@ -71,7 +71,7 @@ impl Fencer {
             }
         }
         let Some(armed) = self.armed.clone() else { return };
-        if boottime() < armed.deadline.saturating_add(Duration::ZERO) || self.done.as_ref() == Some(&armed) {
+        if boottime() < armed.deadline.saturating_add(GRACE) || self.done.as_ref() == Some(&armed) {
             return;
         }
         // Also where the server has ended: the agent may have stopped before it came to the address.

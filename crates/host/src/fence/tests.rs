@@ -12,14 +12,24 @@ use crate::supervise::stop_signal;
 /// Longer than any test here.
 const LONG: Duration = Duration::from_secs(100);
 
+/// The server: a child of this program, that ends with the test however that ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a process to be killed, and to be waited for without a runtime"
 )]
-fn sleeper() -> (Child, ProcessId) {
+fn sleeper() -> (Server, ProcessId) {
     let child = std::process::Command::new("sleep").arg("100").stdin(Stdio::null()).spawn().unwrap();
     let process = ProcessId::of(child.id()).unwrap();
-    (child, process)
+    (Server(child), process)
 }
 
 /// Waits for the process's end; returns when that was, as time since boot.
@@ -40,18 +50,13 @@ fn guard(folder: &Path) -> Guard {
     Guard::open(&folder.join("fence"), None).unwrap()
 }
 
-fn end_child(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
 #[test]
 fn the_process_ends_within_a_tenth_of_a_second_of_the_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let guard = guard(folder.path());
     // The best of some: another test may hold the processor for longer than that.
     let late = (0..5).map(|epoch| {
-        let (mut child, process) = sleeper();
+        let (_server, process) = sleeper();
         let deadline = boottime() + Duration::from_millis(100);
         guard.arm(deadline, epoch, process).unwrap();
         assert!(!guard.has_fired());
@@ -59,7 +64,6 @@ fn the_process_ends_within_a_tenth_of_a_second_of_the_deadline() {
         assert!(died >= deadline, "killed before the deadline");
         wait("it does not say so", || guard.has_fired());
         assert!(!guard.extend(boottime() + LONG), "too late to put it off");
-        child.wait().unwrap();
         died - deadline
     });
     let best = late.min().unwrap();
@@ -71,48 +75,62 @@ fn the_deadline_is_put_off_and_never_brought_forward() {
     let folder = tempfile::tempdir().unwrap();
     let guard = guard(folder.path());
     assert!(!guard.extend(boottime() + LONG), "nothing is armed");
-    let (mut child, process) = sleeper();
+    let (_server, process) = sleeper();
     guard.arm(boottime() + Duration::from_millis(200), 3, process).unwrap();
     let last = boottime() + Duration::from_millis(600);
     assert!(guard.extend(last));
     assert!(guard.extend(boottime()), "an earlier one changes nothing");
     assert_eq!(guard.armed().unwrap().deadline, last);
     assert!(wait_dead(process) >= last, "killed before the deadline it was put off to");
-    child.wait().unwrap();
+}
+
+/// As when a whole host was paused, and the renewal is the first to run again.
+#[test]
+fn a_deadline_that_has_gone_by_is_not_put_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(folder.path());
+    let (_server, process) = sleeper();
+    // So often that it is before the thread some time.
+    for epoch in 0..50 {
+        guard.arm(boottime(), epoch, process).unwrap();
+        assert!(!guard.extend(boottime() + LONG), "put off in round {epoch}");
+    }
+    wait_dead(process);
 }
 
 #[test]
 fn a_disarmed_fence_kills_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let guard = guard(folder.path());
-    let (child, process) = sleeper();
+    let (_server, process) = sleeper();
     guard.arm(boottime() + Duration::from_millis(100), 3, process).unwrap();
     guard.disarm();
     assert!(guard.armed().is_none() && !guard.extend(boottime() + LONG));
-    let (mut other, marker) = sleeper();
-    guard.arm(boottime() + Duration::from_millis(300), 4, marker).unwrap();
+    // Another guard that acts later shows that the time for it has gone by.
+    let (_other, marker) = sleeper();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let second = self::guard(elsewhere.path());
+    second.arm(boottime() + Duration::from_millis(300), 4, marker).unwrap();
     wait_dead(marker);
+    assert!(!guard.has_fired());
     assert!(process.is_alive());
-    end_child(child);
-    other.wait().unwrap();
 }
 
 #[test]
 fn a_process_with_the_id_of_the_armed_one_is_let_alone() {
     let folder = tempfile::tempdir().unwrap();
     let guard = guard(folder.path());
-    let (child, process) = sleeper();
+    let (_server, process) = sleeper();
     let before = ProcessId { start_ticks: process.start_ticks - 1, ..process };
     guard.arm(boottime(), 3, before).unwrap();
     wait("the thread does not act", || guard.has_fired());
     assert!(process.is_alive());
-    end_child(child);
 }
 
 #[test]
 fn an_agent_that_comes_back_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut child, process) = sleeper();
+    let (_server, process) = sleeper();
     guard(folder.path()).arm(boottime() + LONG, 9, process).unwrap();
     let second = guard(folder.path());
     let armed = second.armed().unwrap();
@@ -129,7 +147,6 @@ fn an_agent_that_comes_back_goes_on() {
     file.write(Some(&Armed { deadline: boottime(), ..armed })).unwrap();
     let third = guard(folder.path());
     wait_dead(process);
-    child.wait().unwrap();
     drop(third);
 }
 
@@ -152,11 +169,10 @@ async fn the_fencer_waits_for_a_record_and_ends_what_the_agent_left() {
     with_fencer(folder.path(), move || {
         // It has looked, and found none.
         thread::sleep(Duration::from_millis(100));
-        let (mut child, process) = sleeper();
+        let (_server, process) = sleeper();
         let deadline = boottime() + Duration::from_millis(100);
         guard(&path).arm(deadline, 7, process).unwrap();
         assert!(wait_dead(process) >= deadline + fencer::GRACE, "that is the agent's own time");
-        child.wait().unwrap();
         let line = format!(" epoch 7: killed process {}\n", process.pid);
         let log = path.join("log");
         wait("nothing is logged", || std::fs::read_to_string(&log).is_ok_and(|text| text.ends_with(&line)));
@@ -170,8 +186,8 @@ async fn the_fencer_waits_for_a_record_and_ends_what_the_agent_left() {
 async fn the_fencer_heeds_only_a_whole_record_of_this_boot() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
-    let (child, process) = sleeper();
-    let (mut other, marker) = sleeper();
+    let (_server, process) = sleeper();
+    let (_other, marker) = sleeper();
     with_fencer(folder.path(), move || {
         let guard = guard(&path);
         let record = path.join("fence");
@@ -201,8 +217,6 @@ async fn the_fencer_heeds_only_a_whole_record_of_this_boot() {
         assert!(process.is_alive());
     })
     .await;
-    end_child(child);
-    other.wait().unwrap();
 }
 
 fn put(path: &Path, text: &str) {
@@ -218,22 +232,31 @@ async fn a_record_that_is_torn_later_stays_armed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     with_fencer(folder.path(), move || {
-        let (mut child, process) = sleeper();
+        let (_server, process) = sleeper();
         let deadline = boottime() + Duration::from_millis(600);
         guard(&path).arm(deadline, 7, process).unwrap();
         thread::sleep(Duration::from_millis(200));
         put(&path.join("fence"), "half of a rec");
         assert!(wait_dead(process) >= deadline);
-        child.wait().unwrap();
     })
     .await;
 }
 
-/// This program once more, running one of the tests below for its effect.
-fn again(test: &str, variable: &str, value: &str, log: &Path) -> ProcessId {
-    let binary = std::env::current_exe().unwrap();
-    let command = Command::new(binary).args(["--exact", &format!("fence::tests::{test}")]);
-    command.env(variable, value).start_detached(log).unwrap()
+/// This program once more, running one of the tests below for its effect. It ends with the test.
+struct Again(ProcessId);
+
+impl Again {
+    fn start(test: &str, variable: &str, value: &str, log: &Path) -> Self {
+        let binary = std::env::current_exe().unwrap();
+        let command = Command::new(binary).args(["--exact", &format!("fence::tests::{test}")]);
+        Self(command.env(variable, value).start_detached(log).unwrap())
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        drop(self.0.signal(Signal::KILL));
+    }
 }
 
 const FOLDER: &str = "MAINSTAY_TEST_FENCE";
@@ -268,10 +291,10 @@ async fn acts_as_fencer() {
 async fn the_fencer_ends_the_server_of_an_agent_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let (path, log) = (folder.path().display().to_string(), folder.path().join("log"));
-    let (mut child, process) = sleeper();
-    let fencer = again("acts_as_fencer", FOLDER, &path, &folder.path().join("fencer.out"));
+    let (_server, process) = sleeper();
+    let fencer = Again::start("acts_as_fencer", FOLDER, &path, &folder.path().join("fencer.out"));
     let agent =
-        again("acts_as_agent", SERVER, &format!("{path}|{process}"), &folder.path().join("agent.out"));
+        Again::start("acts_as_agent", SERVER, &format!("{path}|{process}"), &folder.path().join("agent.out"));
     let mut reader = RecordReader::new(&folder.path().join("fence")).unwrap();
     let began = Instant::now();
     while !matches!(reader.read(), Reading::Armed(_)) {
@@ -279,25 +302,24 @@ async fn the_fencer_ends_the_server_of_an_agent_that_hangs() {
         thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(LEASE * 3);
-    assert!(process.is_alive() && agent.is_alive(), "it is renewed");
+    assert!(process.is_alive() && agent.0.is_alive(), "it is renewed");
     assert!(!log.exists(), "the fencer has nothing to do");
 
-    agent.signal(Signal::STOP).unwrap();
-    wait("the agent runs on", || agent.is_stopped());
+    agent.0.signal(Signal::STOP).unwrap();
+    wait("the agent runs on", || agent.0.is_stopped());
     let Reading::Armed(armed) = reader.read() else { panic!("{:?}", reader.read()) };
     let died = wait_dead(process);
     assert!(died >= armed.deadline + fencer::GRACE);
     let late = died - armed.deadline;
     assert!(late < Duration::from_secs(1), "{late:?}");
-    child.wait().unwrap();
     wait("nothing is logged", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains(" epoch 7: killed"))
     });
 
-    agent.signal(Signal::CONT).unwrap();
-    assert!(agent.wait_end(Duration::from_secs(10)).await.unwrap(), "its lease is over, and it notices");
-    fencer.signal(Signal::TERM).unwrap();
-    assert!(fencer.wait_end(Duration::from_secs(10)).await.unwrap());
+    agent.0.signal(Signal::CONT).unwrap();
+    assert!(agent.0.wait_end(Duration::from_secs(10)).await.unwrap(), "its lease is over, and it notices");
+    fencer.0.signal(Signal::TERM).unwrap();
+    assert!(fencer.0.wait_end(Duration::from_secs(10)).await.unwrap());
     let said = std::fs::read_to_string(folder.path().join("fencer.out")).unwrap();
     assert!(said.contains("1 passed"), "{said}");
 }
@@ -313,13 +335,12 @@ async fn acts_on_a_host_with_an_address() {
 
     // The agent's own thread.
     address.add().await.unwrap();
-    let (mut child, process) = sleeper();
+    let (_server, process) = sleeper();
     let guard = Guard::open(&record, Some(address.clone())).unwrap();
     guard.arm(boottime() + Duration::from_millis(100), 1, process).unwrap();
     wait_dead(process);
     wait("the thread does not say so", || guard.has_fired());
     assert!(!address.is_present().await.unwrap());
-    child.wait().unwrap();
 
     // The separate process, where the agent got as far as killing the server.
     address.add().await.unwrap();
