@@ -85,6 +85,14 @@ fn cargo(root: &Path, arguments: &[&str]) -> Result<String> {
     run(root, &program, arguments)
 }
 
+/// Runs cargo with its output on this terminal. Whether it ended well.
+#[expect(clippy::disallowed_methods, reason = "the product's command runner is no dependency of the checks")]
+pub(crate) fn run_shown(root: &Path, arguments: &[&str]) -> Result<bool> {
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let status = Command::new(&program).current_dir(root).args(arguments).status();
+    Ok(status.with_context(|| format!("start {program}"))?.success())
+}
+
 #[expect(clippy::disallowed_methods, reason = "the product's command runner is no dependency of the checks")]
 fn run(root: &Path, program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program)

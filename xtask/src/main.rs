@@ -31,6 +31,44 @@ struct Cli {
 enum Task {
     /// Checks crate edges, purity, sizes, module docs, words, dependencies and the changelog.
     Tidy,
+    /// Simulates whole clusters from seeds: `simulate --seeds N`; the arguments are those of the program `sim`.
+    Simulate {
+        /// For the program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs a real cluster in network namespaces and breaks it: `chaos --server mariadb --faults N --seed S`, or
+    /// `chaos compare` against peers.
+    Chaos {
+        /// For the program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// Builds a program of the workspace for release and runs it; this crate stays small and quick to build.
+fn program(root: &Path, package: &str, arguments: &[String]) -> Result<ExitCode> {
+    let mut words = vec!["run", "--release", "--quiet", "--package", package, "--"];
+    words.extend(arguments.iter().map(String::as_str));
+    Ok(if cargo::run_shown(root, &words)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `chaos` needs the binary it breaks, and its verb `run` unless another is named.
+fn chaos(root: &Path, arguments: &[String]) -> Result<ExitCode> {
+    let built = program(root, "mainstay", &["--version".to_owned()])?;
+    if built != ExitCode::SUCCESS {
+        return Ok(built);
+    }
+    let verbs = ["run", "compare", "cleanup", "help", "--help"];
+    let mut all = arguments.to_vec();
+    if !arguments.first().is_some_and(|first| verbs.contains(&first.as_str())) {
+        all.insert(0, "run".to_owned());
+    }
+    if matches!(all.first().map(String::as_str), Some("run" | "compare")) && !all.iter().any(|word| word == "--mainstay") {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        all.extend(["--mainstay".to_owned(), target.join("release/mainstay").to_string_lossy().into_owned()]);
+    }
+    program(root, "chaos", &all)
 }
 
 /// The folder of the workspace, which holds this crate's folder. Cargo says at run time which one: two checkouts may
@@ -68,5 +106,7 @@ fn tidy() -> Result<ExitCode> {
 fn main() -> Result<ExitCode> {
     match Cli::parse().task {
         Task::Tidy => tidy(),
+        Task::Simulate { arguments } => program(&workspace_root()?, "sim", &arguments),
+        Task::Chaos { arguments } => chaos(&workspace_root()?, &arguments),
     }
 }

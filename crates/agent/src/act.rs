@@ -18,8 +18,9 @@ use crate::time::now;
 
 /// Writes are opened only with at least this much of the lease left.
 const OPEN_WITH_LEFT: Millis = 200;
-/// Commits that wait this long are helped once.
-const NUDGE_AFTER: Millis = 400;
+/// Commits that wait this long are helped, and again after a while.
+const NUDGE_AFTER: Millis = 200;
+const NUDGE_PAUSE: Millis = 1_000;
 /// Writes have to close within this, or they are opened again.
 const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
 
@@ -36,7 +37,7 @@ impl Node {
     /// Does the actions in order.
     pub(crate) async fn act(&mut self, decision: &Decision, shared: Option<&Shared>, local: &Local) -> Outcome {
         let mut outcome = Outcome::NOTHING;
-        self.nudge(local.stalled_for);
+        self.nudge(shared, local);
         for action in &decision.actions {
             let began = now();
             let done = self.act_one(action, shared, local).await;
@@ -76,7 +77,9 @@ impl Node {
                 self.record.change(|kept| kept.follows = None)?;
                 Ok(self.database()?.detach().await?)
             }
-            Action::Follow { primary, epoch } => self.follow(primary, *epoch, shared, local).await,
+            Action::Follow { primary, epoch, acking } => {
+                self.follow(primary, *epoch, *acking, shared, local).await
+            }
             Action::SetAcking(on) => Ok(self.database()?.set_acking(*on).await?),
             Action::SetWaiting(need) => Ok(self.database()?.set_waiting(*need).await?),
             Action::Block(node) => {
@@ -96,14 +99,19 @@ impl Node {
         self.database.as_mut().ok_or_else(|| AgentError::Refused("a witness has no server".to_owned()))
     }
 
-    /// A commit that waits although everybody may have it: one more commit asks again. Once a stall, and in the
-    /// background, since it waits too.
-    fn nudge(&mut self, stalled_for: Millis) {
-        if stalled_for < NUDGE_AFTER || self.sight.nudged || self.holding.is_none() {
+    /// Commits wait although an acker has them: it had them before it acknowledged, and says nothing about what it
+    /// has already. One more commit is acknowledged, and those before it with it. In the background, as it waits too.
+    fn nudge(&mut self, shared: Option<&Shared>, local: &Local) {
+        let now = now();
+        if local.stalled_for < NUDGE_AFTER || now < self.sight.nudged_at + NUDGE_PAUSE || self.holding.is_none() {
             return;
         }
-        let Some(node) = &self.config.node else { return };
-        self.sight.nudged = true;
+        let heard = shared.iter().flat_map(|shared| shared.members.values()).any(|member| {
+            let server = &member.value.server;
+            server.acks && server.position.contains(&local.server.executed)
+        });
+        let Some(node) = self.config.node.as_ref().filter(|_| heard) else { return };
+        self.sight.nudged_at = now;
         let mut database = Database::new(crate::node::target(&self.config, node));
         tokio::spawn(async move {
             if let Err(error) = database.nudge().await {
@@ -356,6 +364,7 @@ impl Node {
         &mut self,
         primary: &NodeName,
         epoch: Epoch,
+        acking: bool,
         shared: Option<&Shared>,
         local: &Local,
     ) -> Result<(), AgentError> {
@@ -365,7 +374,7 @@ impl Node {
         let follows = Follows { node: primary.clone(), epoch, digest };
         let is_set_up = local.server.following.as_ref().is_some_and(|following| following.node.as_ref() == Some(primary))
             && self.record.kept().follows.as_ref().is_some_and(|kept| kept.digest == follows.digest);
-        self.database()?.follow(&config, primary, is_set_up).await?;
+        self.database()?.follow(&config, primary, is_set_up, acking).await?;
         self.record.change(|kept| kept.follows = Some(follows))?;
         if let Some(state) = shared.and_then(|shared| shared.state.as_ref()) {
             self.mark_data(&state.value.cluster);

@@ -201,24 +201,25 @@ impl Database {
         .await
     }
 
-    /// Takes changes from a primary, acknowledging none of them. A connection that is set up already as wanted is
+    /// Takes changes from a primary, acknowledging them or not. A connection that is set up already as wanted is
     /// only started, since writing it anew throws away what was received and not applied.
     pub(crate) async fn follow(
         &mut self,
         config: &Config,
         primary: &NodeName,
         is_set_up: bool,
+        acking: bool,
     ) -> Result<(), AgentError> {
         let flavor = self.flavor().await?;
         let statements = flavor.statements();
-        let acks_off = set(statements.semi_sync_replica_enabled_variable(), "OFF");
+        let acks = set(statements.semi_sync_replica_enabled_variable(), if acking { "ON" } else { "OFF" });
         if is_set_up {
             self.take_replica_id(config, flavor).await?;
-            let start = [statements.stop_io_thread(), &acks_off, statements.start_sql_thread(), statements.start_io_thread()];
+            let start = [statements.stop_io_thread(), &acks, statements.start_sql_thread(), statements.start_io_thread()];
             self.change_all(&start.map(str::to_owned)).await?;
             return Ok(());
         }
-        self.change_all(&[statements.stop_replica().to_owned(), acks_off]).await?;
+        self.change_all(&[statements.stop_replica().to_owned(), acks]).await?;
         let net_timeout = match flavor.vendor {
             Vendor::MariaDb => "slave_net_timeout",
             Vendor::MySql => "replica_net_timeout",
@@ -441,6 +442,20 @@ impl Database {
         }
         self.connection = None;
         Ok(())
+    }
+
+    /// A commit waits for an acknowledgement: a backup would wait for it, and keep others from being acknowledged.
+    pub(crate) async fn history_for_copy(&mut self) -> Result<GtidSet, AgentError> {
+        let look = self.look().await?;
+        if look.waiting == 0 {
+            return Ok(look.executed);
+        }
+        tokio::time::sleep(GONE / 10).await;
+        let later = self.look().await?;
+        if later.waiting > 0 && later.acked == look.acked {
+            return Err(AgentError::Refused("commits wait for acknowledgements: no copy is made meanwhile".to_owned()));
+        }
+        Ok(later.executed)
     }
 
     /// Gives a copied MariaDB server the history of its donor.

@@ -39,7 +39,7 @@ pub(crate) struct Sight {
     answered_at: Option<Millis>,
     began_at: Millis,
     stalled: Option<(u64, Millis)>,
-    pub(crate) nudged: bool,
+    pub(crate) nudged_at: Millis,
     deaths: Vec<Millis>,
     disk: host::disk::ProbeState,
 }
@@ -55,7 +55,7 @@ impl Default for Sight {
             answered_at: None,
             began_at: 0,
             stalled: None,
-            nudged: false,
+            nudged_at: 0,
             deaths: Vec::new(),
             disk: host::disk::ProbeState::default(),
         }
@@ -179,9 +179,6 @@ impl Node {
             Some((acked, since)) if acked == look.acked => Some((acked, since)),
             Some(_) | None => Some((look.acked, now)),
         };
-        if sight.stalled.is_none() {
-            sight.nudged = false;
-        }
         sight.admitted = look.admitted;
         sight.unsafe_settings = look.unsafe_settings;
         let cluster = self.config.node.as_ref().and_then(|node| cluster_of(&node.data_dir));

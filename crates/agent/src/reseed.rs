@@ -27,7 +27,7 @@ use crate::process::Process;
 /// A copy may take this long.
 const LIMIT: Duration = Duration::from_secs(24 * 3_600);
 /// After a copy that failed.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(3);
 /// A server on copied data may take this long to answer.
 const START_LIMIT: Duration = Duration::from_secs(600);
 /// At most this much of the newest binlogs is saved.
@@ -165,7 +165,7 @@ async fn start_backup(config: &Config) -> Result<(String, Body), AgentError> {
     if config.spec.cluster.server != Vendor::MariaDb {
         return Err(AgentError::Refused("MySQL is cloned from, not streamed".to_owned()));
     }
-    let history = Database::new(target(config, node)).look().await?.executed.to_string();
+    let history = Database::new(target(config, node)).history_for_copy().await?.to_string();
     let scratch = config.state_file("seed");
     files::ensure_dir(&scratch, &Ownership::mode(0o700))?;
     let command = Command::new("mariadb-backup")

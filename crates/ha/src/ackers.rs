@@ -131,11 +131,29 @@ fn admit(seen: &mut Seen<'_>, state: &State, next: &mut State, node: &NodeName) 
         let knows = seen.fresh(node).is_some_and(|member| member.server.cannot_ack() && member.seen >= state_modified);
         return if knows && !seen.in_maintenance(node) { vec![Action::Unblock(node.clone())] } else { Vec::new() };
     }
-    if let Some(incarnation) = caught_up(seen, state, node) {
+    let incarnation = caught_up(seen, state, node).or_else(|| needed_now(seen, state, node));
+    if let Some(incarnation) = incarnation {
         seen.memory.joining.remove(node);
         next.lineage.sync.ackers.insert(node.clone(), incarnation);
     }
     Vec::new()
+}
+
+/// Commits wait for want of ackers: a node that holds nothing else is listed before it has caught up, so that it
+/// acknowledges from the first event on. It is safe at any time, since more ackers only mean that more are examined.
+fn needed_now(seen: &Seen<'_>, state: &State, node: &NodeName) -> Option<u64> {
+    let need = usize::try_from(state.lineage.sync.need).unwrap_or(usize::MAX);
+    if state.lineage.sync.asynchronous || intact_count(seen, &state.lineage) >= need {
+        return None;
+    }
+    let member = seen.fresh(node)?;
+    let ready = member.tags.may_ack()
+        && member.server.health == Health::Running
+        && member.server.cannot_ack()
+        && member.work.is_none()
+        && !seen.in_maintenance(node)
+        && seen.server().position.contains(&member.server.position);
+    ready.then_some(member.server.incarnation)
 }
 
 /// The incarnation of a node that follows, does not acknowledge yet, and holds everything this primary held at a
@@ -204,6 +222,10 @@ fn regain(seen: &mut Seen<'_>, state: &State, nodes: &[NodeName]) -> Changes {
     let waits = seen.server().waits.is_some();
     if acking.len() >= need && !waits {
         actions.push(Action::SetWaiting(Some(state.lineage.sync.need)));
+    }
+    if !waits {
+        // Marks are of a time when commits waited already: the server may have begun anew since.
+        seen.memory.leaving.clear();
     }
     if acking.len() < need && waits {
         seen.memory.leaving.clear();

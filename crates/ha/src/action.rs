@@ -66,12 +66,15 @@ pub enum Action {
     ApplyReceived,
     /// Forget the primary. Only when everything received is applied.
     Detach,
-    /// Take changes from the primary of this epoch, with the whole connection written anew, not acknowledging.
+    /// Take changes from the primary of this epoch, with the whole connection written anew.
     Follow {
         /// The primary.
         primary: NodeName,
         /// Its epoch.
         epoch: Epoch,
+        /// Acknowledge from the first event on: only when listed. What arrives before acknowledging begins is never
+        /// acknowledged, and a commit among it waits for the next one.
+        acking: bool,
     },
     /// Acknowledge to the primary, or stop.
     SetAcking(bool),

@@ -105,7 +105,11 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
                 return Decision::rest(format!("{last}; {veto}")).with_vetoes(vetoes);
             }
             let sentence = format!("{last}; taking it: this node holds everything acknowledged ({how})");
-            let examined = examined(seen, lineage);
+            let mut examined = examined(seen, lineage);
+            if let (Proof::Unknown(..), Some(last)) = (&proof, seen.shared.members.get(&lineage.primary)) {
+                // What is lost was judged by its last report.
+                examined.push((lineage.primary.clone(), last.modified));
+            }
             let claim = claim(seen, state, leader, examined, lost.to_string(), last.to_owned());
             Decision::act(sentence, Action::Claim(claim)).with_vetoes(vetoes)
         }

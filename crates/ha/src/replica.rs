@@ -34,7 +34,7 @@ pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Dec
         Health::Down => {
             // MySQL is cloned into a server that runs: one that does not start can only be started again.
             let is_mysql = vendor(seen, lineage) == Some(Vendor::MySql);
-            let may_copy = seen.policy.reseed && !seen.shared.paused && !is_mysql;
+            let may_copy = seen.policy.reseed && !seen.shared.paused && !is_mysql && is_donor(seen, lineage);
             if let (Some(trouble), true) = (&local.trouble, may_copy) {
                 let sentence = format!("{who}; the server here does not start ({trouble}): taking a new copy");
                 seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
@@ -132,7 +132,7 @@ fn rejoin(seen: &mut Seen<'_>, lineage: &Lineage, who: &str, was_following: bool
         seen.memory.started_at = Some(seen.view.now);
         return Decision::act(
             format!("{who}; replicating from {primary}"),
-            Action::Follow { primary, epoch: lineage.epoch },
+            Action::Follow { primary, epoch: lineage.epoch, acking: may_ack(seen, lineage) },
         );
     }
     let since = *seen.memory.errant_since.get_or_insert(seen.view.now);
@@ -148,6 +148,8 @@ fn reseed(seen: &mut Seen<'_>, lineage: &Lineage, why: &str) -> Decision {
         Some("paused".to_owned())
     } else if !seen.policy.reseed {
         Some("the spec does not allow it (reseed = false)".to_owned())
+    } else if !is_donor(seen, lineage) {
+        Some(format!("{primary} does not report that it takes writes and holds what it began with"))
     } else {
         None
     };
@@ -158,6 +160,20 @@ fn reseed(seen: &mut Seen<'_>, lineage: &Lineage, why: &str) -> Decision {
         Some(veto) => Decision::rest(format!("{why}; it needs a new copy of {primary}")).with_vetoes(vec![veto]),
         None => Decision::act(format!("{why}; taking a new copy of {primary}"), Action::Reseed { donor: primary.clone() }),
     }
+}
+
+/// The primary is well: what it holds may replace what is here.
+fn is_donor(seen: &Seen<'_>, lineage: &Lineage) -> bool {
+    seen.fresh(&lineage.primary).is_some_and(|member| {
+        let server = &member.server;
+        server.health == Health::Running && !server.read_only && server.position.contains(&lineage.start)
+    })
+}
+
+/// This run of this server is listed, and the operator lets it.
+fn may_ack(seen: &Seen<'_>, lineage: &Lineage) -> bool {
+    let listed = lineage.sync.ackers.get(seen.view.me) == Some(&seen.server().incarnation);
+    listed && seen.view.local.tags.may_ack() && !seen.in_maintenance(seen.view.me)
 }
 
 fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &str) -> Decision {
@@ -171,7 +187,11 @@ fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &
         }
         return Decision::act(
             format!("{why}; trying again"),
-            Action::Follow { primary: lineage.primary.clone(), epoch: lineage.epoch },
+            Action::Follow {
+                primary: lineage.primary.clone(),
+                epoch: lineage.epoch,
+                acking: may_ack(seen, lineage),
+            },
         );
     }
     seen.memory.broken_since = None;
@@ -182,11 +202,14 @@ fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &
         seen.memory.started_at = Some(seen.view.now);
         return Decision::act(
             format!("{who}; starting replication, which does not run"),
-            Action::Follow { primary: lineage.primary.clone(), epoch: lineage.epoch },
+            Action::Follow {
+                primary: lineage.primary.clone(),
+                epoch: lineage.epoch,
+                acking: may_ack(seen, lineage),
+            },
         );
     }
-    let listed = lineage.sync.ackers.get(seen.view.me) == Some(&seen.server().incarnation);
-    let may = listed && seen.view.local.tags.may_ack() && !seen.in_maintenance(seen.view.me);
+    let may = may_ack(seen, lineage);
     if may != seen.server().acks {
         seen.memory.started_at = Some(seen.view.now);
         let what = if may { "acknowledging from now on" } else { "not acknowledging any more" };

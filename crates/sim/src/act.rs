@@ -185,7 +185,8 @@ impl World {
         compares.extend(examined.map(|(name, modified)| Compare::Member(name.clone(), *modified)));
         let name = self.nodes[node].name.clone();
         let record = Leader { node: name, epoch: claim.epoch, beat: 0, released: None };
-        let writes = vec![Write::Leader(record), Write::State(claim.state.clone()), Write::Claimed(claim.lost.clone())];
+        let forced = claim.reason.starts_with("an operator decided");
+        let writes = vec![Write::Leader(record), Write::State(claim.state.clone()), Write::Claimed(claim.lost.clone(), forced)];
         Request::Commit(compares, writes)
     }
 
@@ -406,7 +407,7 @@ impl World {
                 true
             }
             Action::Detach => self.detach(node),
-            Action::Follow { primary, epoch } => self.follow(node, primary, *epoch),
+            Action::Follow { primary, epoch, acking: _ } => self.follow(node, primary, *epoch),
             Action::SetAcking(on) => {
                 self.nodes[node].server.acks = *on;
                 if self.nodes[node].server.source.is_some() {

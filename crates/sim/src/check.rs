@@ -67,13 +67,13 @@ impl World {
             .then(|| self.store.shared.state.as_ref().map(|state| state.value.clone()));
         let leads = writes.iter().any(|write| matches!(write, Write::Leader(_)));
         let lost = writes.iter().find_map(|write| match write {
-            Write::Claimed(lost) => Some(lost.clone()),
+            Write::Claimed(lost, forced) => Some((lost.clone(), *forced)),
             Write::Leader(_) | Write::State(_) | Write::Member(..) | Write::EndRequest => None,
         });
         let wakes = leads || before.is_some();
         let Some(revision) = self.store.commit(compares, writes) else { return Answer::Conflict };
         match (before, lost) {
-            (Some(before), Some(lost)) => self.check_claim(node, before.as_ref(), &lost),
+            (Some(before), Some((lost, forced))) => self.check_claim(node, before.as_ref(), &lost, forced),
             (Some(before), None) if !leads => self.check_state(node, before.as_ref()),
             (Some(_) | None, _) => {}
         }
@@ -87,15 +87,9 @@ impl World {
         Answer::Done(revision)
     }
 
-    fn check_claim(&mut self, node: usize, before: Option<&State>, lost: &str) {
+    fn check_claim(&mut self, node: usize, before: Option<&State>, lost: &str, forced: bool) {
         let Some(now) = self.store.shared.state.as_ref().map(|state| state.value.clone()) else { return };
         let shared = &self.store.shared;
-        let asked = shared.request.as_ref().map(|request| &request.value);
-        let forced = before.is_some_and(|before| {
-            asked.is_some_and(|asked| {
-                asked.epoch == before.epoch && asked.ask == ha::Ask::Failover { to: self.nodes[node].name.clone() }
-            })
-        });
         let former = before.and_then(|before| shared.members.get(&before.lineage.primary));
         let reported = former.map(|member| member.value.server.executed.clone()).unwrap_or_default();
         let lost = GtidSet::parse(lost).unwrap_or_default();
@@ -203,7 +197,11 @@ impl World {
     }
 
     /// A replica's acknowledgement is counted.
-    pub(crate) fn check_acker(&mut self, primary: usize, replica: usize) {
+    pub(crate) fn check_acker(&mut self, primary: usize, replica: usize, connection: u64) {
+        // One that the network held back, from a connection that is no more, is no sign of an acker.
+        if self.nodes[replica].server.io != Io::Connected(connection) {
+            return;
+        }
         let Some(state) = &self.store.shared.state else { return };
         let lineage = &state.value.lineage;
         let epoch = self.nodes[primary].server.open_epoch;

@@ -263,7 +263,7 @@ impl World {
         let before = dump.acked;
         dump.acked = dump.acked.max(upto);
         if before < dump.acked && server.waits.is_some() && server.committing < dump.acked {
-            self.check_acker(primary, replica);
+            self.check_acker(primary, replica, connection);
         }
         self.release_waiters(primary);
     }

@@ -24,8 +24,8 @@ pub(crate) enum Write {
     Member(NodeName, Box<Member>),
     /// The request is answered.
     EndRequest,
-    /// The history of a claim: what is lost by it.
-    Claimed(String),
+    /// The history of a claim: what is lost by it, and whether an operator decided.
+    Claimed(String, bool),
 }
 
 /// The store.
@@ -69,7 +69,7 @@ impl Store {
                     shared.members.insert(node, Versioned { value: *value, modified });
                 }
                 Write::EndRequest => shared.request = None,
-                Write::Claimed(_) => {}
+                Write::Claimed(..) => {}
             }
         }
         Some(modified)
