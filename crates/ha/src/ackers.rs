@@ -5,7 +5,7 @@
 
 use crate::action::{Action, is_following};
 use crate::election::is_intact;
-use crate::model::{Health, Lineage, Member, NodeName, State};
+use crate::model::{Health, Lineage, NodeName, State};
 use crate::policy::Durability;
 use crate::view::{Mark, Seen};
 

@@ -68,7 +68,7 @@ fn founder<'a>(reports: &BTreeMap<&'a NodeName, &Member>) -> Option<&'a NodeName
         .filter(|(_, member)| member.opened == last_opened && member.tags.promotion > 0)
         .filter(|(_, member)| member.tags.delay_seconds == 0 && holds_all(member))
         .collect();
-    able.sort_by_key(|(name, member)| (u32::MAX - member.tags.promotion, (*name).clone()));
+    able.sort_by_key(|(name, member)| (u32::MAX - member.tags.promotion, **name));
     able.first().map(|(name, _)| **name)
 }
 

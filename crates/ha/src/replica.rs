@@ -5,7 +5,7 @@ use flavor::{GtidSet, Vendor};
 use crate::action::{Action, Decision, StartRole, is_following};
 use crate::decide::fence_if_open;
 use crate::election::start_role;
-use crate::model::{Ask, Following, Health, Leader, Lineage, NodeName, State};
+use crate::model::{Ask, Following, Health, Leader, Lineage, State};
 use crate::view::Seen;
 
 /// How long a report may take to show what the primary has: until then, extra transactions may be the primary's too.

@@ -76,6 +76,10 @@ struct Sighting {
     at: Millis,
 }
 
+/// A gap in the reads of this many leases does not begin them anew, while the revision does not go back: an election
+/// in etcd takes a lease or so, and putting back a copy that then overtakes what was read takes longer.
+const READ_GAP_LEASES: u64 = 10;
+
 /// Reads of the store, one soon after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Contact {
@@ -125,7 +129,7 @@ impl Memory {
         let Some(shared) = view.shared else { return };
         let now = view.now;
         let goes_on = self.contact.filter(|contact| {
-            shared.revision >= contact.revision && now.saturating_sub(contact.last) <= policy.ttl / 2
+            shared.revision >= contact.revision && now.saturating_sub(contact.last) <= policy.ttl * READ_GAP_LEASES
         });
         let since = goes_on.map_or(now, |contact| contact.since);
         self.contact = Some(Contact { since, last: now, revision: shared.revision });

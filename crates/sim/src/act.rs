@@ -107,10 +107,7 @@ impl World {
     fn request_of(&mut self, node: usize, action: &Action) -> Request {
         match action {
             Action::Renew => self.renewal(node),
-            Action::Claim(claim) => {
-                self.nodes[node].record.epoch = self.nodes[node].record.epoch.max(claim.epoch);
-                self.claim_request(node, claim)
-            }
+            Action::Claim(claim) => self.claim_request(node, claim),
             Action::Release { reason, to } => {
                 let host = &mut self.nodes[node];
                 let Some(holding) = &host.agent.holding else { return Request::Nothing };
@@ -193,7 +190,11 @@ impl World {
     fn claimed(&mut self, node: usize, claim: &Claim, answer: Answer) {
         let sent = self.nodes[node].agent.sent;
         let modified = match answer {
-            Answer::Done(revision) => Some(revision),
+            // Not before: an epoch that nobody got would look as if the store had forgotten it.
+            Answer::Done(revision) => {
+                self.nodes[node].record.epoch = self.nodes[node].record.epoch.max(claim.epoch);
+                Some(revision)
+            }
             Answer::Unknown => None,
             Answer::Conflict | Answer::Refused | Answer::Read => return,
         };

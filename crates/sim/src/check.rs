@@ -137,7 +137,7 @@ impl World {
             let text = format!("{name} leads in epoch {epoch} without the acknowledged {gtids}");
             return self.violate("I2", text);
         }
-        if !claim.forced && !unknowable {
+        if !claim.forced && !unknowable && !self.check.restored {
             self.check_bounded(&claim, missing, epoch);
         }
         self.check.forgiven += u64::try_from(missing.len()).unwrap_or(0);
@@ -383,6 +383,24 @@ impl World {
         })
     }
 
+    fn differences(&self) -> String {
+        let gtids = |items: Vec<usize>| {
+            let mut set = GtidSet::default();
+            items.iter().for_each(|tx| set.extend(&self.transactions[*tx].exact));
+            set
+        };
+        let mut text = "not all hold the same".to_owned();
+        for one in self.nodes.iter().take(self.databases) {
+            for other in self.nodes.iter().take(self.databases) {
+                let lacks = gtids(one.server.held.minus(&other.server.held).collect());
+                if !lacks.is_empty() {
+                    text.push_str(&format!(", {} lacks {lacks} of {}", other.name, one.name));
+                }
+            }
+        }
+        text
+    }
+
     /// What is not as declared; none when all is well.
     fn unsettled(&self) -> Option<String> {
         let mut primaries = (0..self.databases).filter(|node| self.is_primary(*node));
@@ -434,7 +452,7 @@ impl World {
             self.check.done = true;
             return;
         }
-        let problem = problem.unwrap_or_else(|| "not all hold the same".to_owned());
+        let problem = problem.unwrap_or_else(|| self.differences());
         let text = format!("{problem}, {} ms after the last fault; {}", self.scenario.bound_ms, said.join("; "));
         self.violate("I12", text);
     }
