@@ -64,7 +64,9 @@ fn chaos(root: &Path, arguments: &[String]) -> Result<ExitCode> {
     if !arguments.first().is_some_and(|first| verbs.contains(&first.as_str())) {
         all.insert(0, "run".to_owned());
     }
-    if matches!(all.first().map(String::as_str), Some("run" | "compare")) && !all.iter().any(|word| word == "--mainstay") {
+    if matches!(all.first().map(String::as_str), Some("run" | "compare"))
+        && !all.iter().any(|word| word == "--mainstay")
+    {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         all.extend(["--mainstay".to_owned(), target.join("release/mainstay").to_string_lossy().into_owned()]);
     }

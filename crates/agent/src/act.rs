@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use flavor::GtidSet;
-use ha::{Action, Claim, Decision, Epoch, Leader, Local, Millis, NodeName, Release, Shared, StartRole, State};
+use ha::{
+    Action, Claim, Decision, Epoch, Leader, Local, Millis, NodeName, Release, Shared, StartRole, State,
+};
 use store::{Committed, Compare};
 
 use crate::config::Config;
@@ -35,7 +37,12 @@ pub(crate) struct Outcome {
 
 impl Node {
     /// Does the actions in order.
-    pub(crate) async fn act(&mut self, decision: &Decision, shared: Option<&Shared>, local: &Local) -> Outcome {
+    pub(crate) async fn act(
+        &mut self,
+        decision: &Decision,
+        shared: Option<&Shared>,
+        local: &Local,
+    ) -> Outcome {
         let mut outcome = Outcome::NOTHING;
         self.nudge(shared, local);
         for action in &decision.actions {
@@ -46,7 +53,10 @@ impl Node {
                 outcome.changed_server |= touches_server(action);
             }
             match done {
-                Ok(()) => outcome.did |= !matches!(action, Action::Renew | Action::AskFailsafe | Action::ApplyReceived),
+                Ok(()) => {
+                    outcome.did |=
+                        !matches!(action, Action::Renew | Action::AskFailsafe | Action::ApplyReceived);
+                }
                 Err(error) => {
                     tracing::warn!(%error, ?action, "not done");
                     return Outcome { did: false, ..outcome };
@@ -56,7 +66,12 @@ impl Node {
         outcome
     }
 
-    async fn act_one(&mut self, action: &Action, shared: Option<&Shared>, local: &Local) -> Result<(), AgentError> {
+    async fn act_one(
+        &mut self,
+        action: &Action,
+        shared: Option<&Shared>,
+        local: &Local,
+    ) -> Result<(), AgentError> {
         match action {
             Action::Renew => self.renew(shared).await,
             Action::Claim(claim) => self.claim(claim).await,
@@ -103,7 +118,10 @@ impl Node {
     /// has already. One more commit is acknowledged, and those before it with it. In the background, as it waits too.
     fn nudge(&mut self, shared: Option<&Shared>, local: &Local) {
         let now = now();
-        if local.stalled_for < NUDGE_AFTER || now < self.sight.nudged_at + NUDGE_PAUSE || self.holding.is_none() {
+        if local.stalled_for < NUDGE_AFTER
+            || now < self.sight.nudged_at + NUDGE_PAUSE
+            || self.holding.is_none()
+        {
             return;
         }
         let heard = shared.iter().flat_map(|shared| shared.members.values()).any(|member| {
@@ -132,7 +150,8 @@ impl Node {
         if sent < holding.renewed_at + renew * 3 / 4 {
             return Ok(());
         }
-        let modified = holding.modified.or_else(|| Some(shared?.leader.as_ref()?.modified)).ok_or_else(lost)?;
+        let modified =
+            holding.modified.or_else(|| Some(shared?.leader.as_ref()?.modified)).ok_or_else(lost)?;
         let beat = holding.beat + 1;
         let record = Leader { node: self.config.me.clone(), epoch: holding.epoch, beat, released: None };
         holding.sent = Some((beat, sent));
@@ -254,7 +273,12 @@ impl Node {
         }
     }
 
-    async fn try_hand_over(&mut self, to: &NodeName, id: &str, shared: Option<&Shared>) -> Result<(), AgentError> {
+    async fn try_hand_over(
+        &mut self,
+        to: &NodeName,
+        id: &str,
+        shared: Option<&Shared>,
+    ) -> Result<(), AgentError> {
         let state = shared.and_then(|shared| shared.state.as_ref()).ok_or_else(lost)?;
         let holding = self.holding.clone().ok_or_else(lost)?;
         self.shown.close();
@@ -369,11 +393,13 @@ impl Node {
         local: &Local,
     ) -> Result<(), AgentError> {
         let config = self.config.clone();
-        let flavor = local.server.flavor.ok_or_else(|| AgentError::Refused("the server was not seen".to_owned()))?;
+        let flavor =
+            local.server.flavor.ok_or_else(|| AgentError::Refused("the server was not seen".to_owned()))?;
         let digest = source_digest(&config, primary, flavor)?;
         let follows = Follows { node: primary.clone(), epoch, digest };
-        let is_set_up = local.server.following.as_ref().is_some_and(|following| following.node.as_ref() == Some(primary))
-            && self.record.kept().follows.as_ref().is_some_and(|kept| kept.digest == follows.digest);
+        let is_set_up =
+            local.server.following.as_ref().is_some_and(|following| following.node.as_ref() == Some(primary))
+                && self.record.kept().follows.as_ref().is_some_and(|kept| kept.digest == follows.digest);
         self.database()?.follow(&config, primary, is_set_up, acking).await?;
         self.record.change(|kept| kept.follows = Some(follows))?;
         if let Some(state) = shared.and_then(|shared| shared.state.as_ref()) {
@@ -387,7 +413,8 @@ impl Node {
         if holding.until < now() + OPEN_WITH_LEFT {
             return Err(AgentError::Refused("the lease is about to run out".to_owned()));
         }
-        let process = self.sight.process.ok_or_else(|| AgentError::Refused("the server does not run".to_owned()))?;
+        let process =
+            self.sight.process.ok_or_else(|| AgentError::Refused("the server does not run".to_owned()))?;
         self.record.change(|kept| {
             kept.opened = Some(epoch);
             kept.follows = None;

@@ -60,7 +60,11 @@ impl Client {
         for host in hosts {
             match call(&self.config, host, path, body, Some(LIMIT)).await {
                 Ok(response) => {
-                    let peer = |error: reqwest::Error| AgentError::Peer { node: host.0.clone(), reason: error.to_string(), answered: false };
+                    let peer = |error: reqwest::Error| AgentError::Peer {
+                        node: host.0.clone(),
+                        reason: error.to_string(),
+                        answered: false,
+                    };
                     return response.json().await.map_err(peer);
                 }
                 // One that answered with a refusal was heard; another would say the same.
@@ -71,7 +75,11 @@ impl Client {
         Err(last)
     }
 
-    async fn read<T: serde::de::DeserializeOwned>(&self, path: &str, body: Option<&Value>) -> Result<T, AgentError> {
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<T, AgentError> {
         let value = self.any(path, body).await?;
         serde_json::from_value(value)
             .map_err(|error| AgentError::Refused(format!("the agent answered with something else: {error}")))
@@ -93,7 +101,11 @@ impl Client {
             asked.spawn(async move {
                 let answer = async {
                     let response = call::<Value>(&config, &host, "/explain", None, Some(LIMIT)).await?;
-                    let peer = |error: reqwest::Error| AgentError::Peer { node: host.0.clone(), reason: error.to_string(), answered: false };
+                    let peer = |error: reqwest::Error| AgentError::Peer {
+                        node: host.0.clone(),
+                        reason: error.to_string(),
+                        answered: false,
+                    };
                     response.json::<Explained>().await.map_err(peer)
                 };
                 let answer = answer.await;
@@ -112,7 +124,13 @@ impl Client {
     ///
     /// # Errors
     /// No agent answers, or the request is refused.
-    pub async fn ask(&self, path: &str, node: Option<&str>, epoch: Option<u64>, by: &str) -> Result<Answer, AgentError> {
+    pub async fn ask(
+        &self,
+        path: &str,
+        node: Option<&str>,
+        epoch: Option<u64>,
+        by: &str,
+    ) -> Result<Answer, AgentError> {
         let body = json!({ "node": node, "epoch": epoch, "by": by });
         let asked: Asked = self.read(path, Some(&body)).await?;
         let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
@@ -126,7 +144,8 @@ impl Client {
         }
         self.any("/cancel", Some(&json!({}))).await?;
         Err(AgentError::Refused(
-            "nobody answered within a minute; the request was taken back. `mainstay explain` says why".to_owned(),
+            "nobody answered within a minute; the request was taken back. `mainstay explain` says why"
+                .to_owned(),
         ))
     }
 

@@ -148,7 +148,9 @@ impl Config {
                     _ => None,
                 };
                 let tls = match ca {
-                    Some(ca) => Some(EtcdTls { ca_pem: host::files::read_text(ca, PEM_BYTES_MAX)?, identity }),
+                    Some(ca) => {
+                        Some(EtcdTls { ca_pem: host::files::read_text(ca, PEM_BYTES_MAX)?, identity })
+                    }
                     None => None,
                 };
                 let options = EtcdOptions { endpoints: endpoints.clone(), prefix: prefix.clone(), user, tls };

@@ -15,7 +15,8 @@ use crate::config::{Config, HEARTBEAT_MS, NET_TIMEOUT_SECONDS};
 use crate::error::AgentError;
 
 /// A look at the server that takes longer than this counts as no answer.
-const LOOK: Limits = Limits { connect: Duration::from_millis(1_000), statement: Duration::from_millis(1_000) };
+const LOOK: Limits =
+    Limits { connect: Duration::from_millis(1_000), statement: Duration::from_millis(1_000) };
 /// A change of role that takes longer failed.
 const CHANGE: Duration = Duration::from_secs(3);
 /// How long to wait for a connection that was killed to be gone.
@@ -122,10 +123,13 @@ impl Database {
         let gtids = self.query(&Sql::plain(statements.executed_gtids_query())).await?;
         let executed = gtids.first().map(executed_of).transpose()?.unwrap_or_default();
         let settings = self.query(&Sql::plain(settings_query(flavor))).await?;
-        let setting = |name: &str| settings.first().and_then(|row| row.text(name)).unwrap_or_default().to_owned();
+        let setting =
+            |name: &str| settings.first().and_then(|row| row.text(name)).unwrap_or_default().to_owned();
         let status = self.query(&Sql::plain(STATUS)).await?;
         let status = |name: &str| {
-            let row = status.iter().find(|row| row.text_at(0).is_some_and(|found| found.eq_ignore_ascii_case(name)));
+            let row = status
+                .iter()
+                .find(|row| row.text_at(0).is_some_and(|found| found.eq_ignore_ascii_case(name)));
             row.and_then(|row| row.text_at(1)).unwrap_or_default().to_owned()
         };
         let rows = self.query(&Sql::plain(statements.replica_status())).await?;
@@ -176,6 +180,9 @@ impl Database {
         if rows.is_empty() {
             return Ok(());
         }
+        // An acknowledging replica that stops asks its source to end the connection, and waits for seconds when the
+        // source is out of reach.
+        self.change(&Sql::plain(set(statements.semi_sync_replica_enabled_variable(), "OFF"))).await?;
         self.change(&Sql::plain(statements.stop_io_thread())).await?;
         let rows = self.query(&Sql::plain(statements.replica_status())).await?;
         match rows.first().map(|row| source_of(row, flavor).io) {
@@ -215,7 +222,12 @@ impl Database {
         let acks = set(statements.semi_sync_replica_enabled_variable(), if acking { "ON" } else { "OFF" });
         if is_set_up {
             self.take_replica_id(config, flavor).await?;
-            let start = [statements.stop_io_thread(), &acks, statements.start_sql_thread(), statements.start_io_thread()];
+            let start = [
+                statements.stop_io_thread(),
+                &acks,
+                statements.start_sql_thread(),
+                statements.start_io_thread(),
+            ];
             self.change_all(&start.map(str::to_owned)).await?;
             return Ok(());
         }
@@ -293,7 +305,9 @@ impl Database {
                 return Ok(());
             }
             if tokio::time::Instant::now() > deadline {
-                return Err(AgentError::Refused(format!("{node} is still connected after its connections were killed")));
+                return Err(AgentError::Refused(format!(
+                    "{node} is still connected after its connections were killed"
+                )));
             }
             for id in theirs {
                 match self.change(&Sql::plain(statements.kill_connection(id))).await {
@@ -314,7 +328,8 @@ impl Database {
     async fn lock(&mut self, config: &Config, node: &NodeName, locked: bool) -> Result<(), AgentError> {
         let statements = self.flavor().await?.statements();
         let account = account(config, node)?;
-        let statement = if locked { statements.lock_account(&account) } else { statements.unlock_account(&account) };
+        let statement =
+            if locked { statements.lock_account(&account) } else { statements.unlock_account(&account) };
         match self.unlogged(&[Sql::plain(statement)]).await {
             // An account that is not there cannot log in; it is made, as it should be, when writes are opened.
             Err(error) if error.code() == Some(NO_SUCH_ACCOUNT) => Ok(()),
@@ -344,9 +359,15 @@ impl Database {
 
     /// Makes sure that every node can log in here to replicate, then takes writes. The accounts are this server's
     /// own: written to the binlog, they would wait for replicas that cannot log in yet.
-    pub(crate) async fn open_writes(&mut self, config: &Config, admit: &BTreeSet<NodeName>) -> Result<(), AgentError> {
+    pub(crate) async fn open_writes(
+        &mut self,
+        config: &Config,
+        admit: &BTreeSet<NodeName>,
+    ) -> Result<(), AgentError> {
         let flavor = self.flavor().await?;
-        let rows = self.query(&Sql::plain("SELECT User AS user FROM mysql.user WHERE User LIKE 'mainstay\\_%'")).await?;
+        let rows = self
+            .query(&Sql::plain("SELECT User AS user FROM mysql.user WHERE User LIKE 'mainstay\\_%'"))
+            .await?;
         let there: BTreeSet<&str> = rows.iter().filter_map(|row| row.text("user")).collect();
         let accounts = accounts(config, flavor, &there, admit)?;
         if !accounts.is_empty() {
@@ -400,7 +421,8 @@ impl Database {
                  WHERE COMMAND NOT LIKE 'Binlog Dump%' AND COMMAND <> 'Daemon' AND ID <> CONNECTION_ID()",
             ))
             .await?;
-        let own = [config.spec.accounts.admin_user.as_str(), "system user", "event_scheduler", "mysql.session"];
+        let own =
+            [config.spec.accounts.admin_user.as_str(), "system user", "event_scheduler", "mysql.session"];
         for row in rows {
             let user = row.text("user").unwrap_or_default();
             if own.contains(&user) || user.starts_with("mainstay_") {
@@ -417,7 +439,12 @@ impl Database {
     }
 
     /// Clones a donor over this server's data (MySQL). The server ends afterwards, and with it the session.
-    pub(crate) async fn clone_from(&mut self, config: &Config, donor: &NodeName, limit: Duration) -> Result<(), AgentError> {
+    pub(crate) async fn clone_from(
+        &mut self,
+        config: &Config,
+        donor: &NodeName,
+        limit: Duration,
+    ) -> Result<(), AgentError> {
         let flavor = self.flavor().await?;
         let statements = flavor.statements();
         let parts = SourceParts::new(config, donor)?;
@@ -453,7 +480,9 @@ impl Database {
         tokio::time::sleep(GONE / 10).await;
         let later = self.look().await?;
         if later.waiting > 0 && later.acked == look.acked {
-            return Err(AgentError::Refused("commits wait for acknowledgements: no copy is made meanwhile".to_owned()));
+            return Err(AgentError::Refused(
+                "commits wait for acknowledgements: no copy is made meanwhile".to_owned(),
+            ));
         }
         Ok(later.executed)
     }
@@ -496,7 +525,8 @@ fn own_id(config: &Config) -> u32 {
 const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Rpl\\_semi\\_sync\\_%'";
 
 /// What the durability of an acknowledged write rests on, with the values it needs.
-const UNSAFE: &[(&str, &str)] = &[("sync_binlog", "1"), ("innodb_flush_log_at_trx_commit", "1"), ("log_bin", "1")];
+const UNSAFE: &[(&str, &str)] =
+    &[("sync_binlog", "1"), ("innodb_flush_log_at_trx_commit", "1"), ("log_bin", "1")];
 
 fn settings_query(flavor: Flavor) -> String {
     let statements = flavor.statements();
@@ -602,13 +632,21 @@ impl SourceParts {
 }
 
 /// The statement that points this server at a primary, and how it is shown.
-fn change_source(config: &Config, primary: &NodeName, flavor: Flavor) -> Result<(String, String), AgentError> {
+fn change_source(
+    config: &Config,
+    primary: &NodeName,
+    flavor: Flavor,
+) -> Result<(String, String), AgentError> {
     let parts = SourceParts::new(config, primary)?;
     Ok((flavor.statements().change_source(&parts.source()), format!("CHANGE SOURCE TO {primary} ...")))
 }
 
 /// A digest of that statement, to notice when it would be another.
-pub(crate) fn source_digest(config: &Config, primary: &NodeName, flavor: Flavor) -> Result<String, AgentError> {
+pub(crate) fn source_digest(
+    config: &Config,
+    primary: &NodeName,
+    flavor: Flavor,
+) -> Result<String, AgentError> {
     let (statement, _) = change_source(config, primary, flavor)?;
     Ok(host::files::sha256_hex(statement.as_bytes()))
 }

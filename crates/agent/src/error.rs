@@ -95,14 +95,13 @@ impl AgentError {
             Self::Service(error) => Some(error.hint()),
             Self::Command(error) => Some(error.hint()),
             Self::Key(_) => Some("was it written by another version of mainstay?".to_owned()),
-            Self::Record(_) => {
-                Some("move it away only if the server's data is of no use: it says which epochs this data led".to_owned())
+            Self::Record(_) => Some(
+                "move it away only if the server's data is of no use: it says which epochs this data led"
+                    .to_owned(),
+            ),
+            Self::Program(_) | Self::Tls(_) | Self::System { .. } | Self::Refused(_) | Self::Peer { .. } => {
+                None
             }
-            Self::Program(_)
-            | Self::Tls(_)
-            | Self::System { .. }
-            | Self::Refused(_)
-            | Self::Peer { .. } => None,
         }
     }
 }

@@ -87,7 +87,8 @@ pub(crate) async fn serve_api(addresses: &[SocketAddr], api: Api) -> Result<(), 
                 tokio::spawn(server.serve(service));
             }
             None if address.ip().is_loopback() => {
-                let server = axum_server::from_tcp(listener).map_err(AgentError::system("listening for the API"))?;
+                let server =
+                    axum_server::from_tcp(listener).map_err(AgentError::system("listening for the API"))?;
                 tokio::spawn(server.serve(service));
             }
             None => {
@@ -332,7 +333,9 @@ mod tests {
 
     #[test]
     fn lag_is_read_in_seconds_and_minutes() {
-        for (text, wanted) in [("10", Some(10)), ("10s", Some(10)), ("2m", Some(120)), ("", None), ("-1", None), ("1h", None)] {
+        for (text, wanted) in
+            [("10", Some(10)), ("10s", Some(10)), ("2m", Some(120)), ("", None), ("-1", None), ("1h", None)]
+        {
             assert_eq!(seconds(text), wanted, "{text}");
         }
     }

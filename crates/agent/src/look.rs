@@ -167,7 +167,8 @@ impl Node {
 
     fn note_look(&mut self, look: Look) {
         let now = now();
-        let following = look.source.map(|source| following(&self.config, self.record.kept().follows.as_ref(), source));
+        let following =
+            look.source.map(|source| following(&self.config, self.record.kept().follows.as_ref(), source));
         let sight = &mut self.sight;
         sight.answered_at = Some(now);
         if now.saturating_sub(sight.began_at) > PROVEN {
@@ -206,8 +207,7 @@ impl Node {
         let now = now();
         let sight = &self.sight;
         let hosts = self.config.policy.nodes.iter();
-        let blocked: BTreeSet<NodeName> =
-            hosts
+        let blocked: BTreeSet<NodeName> = hosts
             .filter(|node| **node != self.config.me && !sight.admitted.contains(&self.config.account(node)))
             .cloned()
             .collect();

@@ -114,7 +114,8 @@ impl Node {
         tokio::pin!(stop);
         self.refuse_rival().await?;
         loop {
-            let acted = self.tick().await;
+            // A tick is large: it lives on the heap, one at a time.
+            let acted = Box::pin(self.tick()).await;
             let pause = if acted { Duration::ZERO } else { self.config.tick() };
             tokio::select! {
                 () = &mut stop => return self.leave().await,

@@ -63,10 +63,14 @@ pub(crate) async fn ask(
         Ask::Reinit { node } => Some(node),
     };
     if let Some(node) = named.filter(|node| !config.policy.nodes.contains(*node)) {
-        return Err(AgentError::config(format!("the spec has no node {node}"), "look with `mainstay status`"));
+        return Err(AgentError::config(
+            format!("the spec has no node {node}"),
+            "look with `mainstay status`",
+        ));
     }
     let shared = keys::read(&store.snapshot().await?)?;
-    let state = shared.state.ok_or_else(|| AgentError::Refused("the cluster is not founded yet".to_owned()))?;
+    let state =
+        shared.state.ok_or_else(|| AgentError::Refused("the cluster is not founded yet".to_owned()))?;
     if epoch.is_some_and(|epoch| epoch != state.value.epoch) {
         return Err(AgentError::Refused(format!("the epoch is {} by now: look again", state.value.epoch)));
     }
@@ -105,9 +109,17 @@ pub(crate) async fn pause(store: &Store, on: bool) -> Result<(), AgentError> {
 ///
 /// # Errors
 /// The node is none of the spec, or the store does not answer.
-pub(crate) async fn maintenance(store: &Store, config: &Config, node: &NodeName, on: bool) -> Result<(), AgentError> {
+pub(crate) async fn maintenance(
+    store: &Store,
+    config: &Config,
+    node: &NodeName,
+    on: bool,
+) -> Result<(), AgentError> {
     if !config.policy.nodes.contains(node) {
-        return Err(AgentError::config(format!("the spec has no node {node}"), "look with `mainstay status`"));
+        return Err(AgentError::config(
+            format!("the spec has no node {node}"),
+            "look with `mainstay status`",
+        ));
     }
     let key = keys::maintenance(node);
     let write = if on { Write::Put(key, b"true".to_vec()) } else { Write::Delete(key) };

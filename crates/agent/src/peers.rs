@@ -32,7 +32,11 @@ pub(crate) fn client(config: &Config) -> Result<Client, AgentError> {
 
 fn peer_error(node: &NodeName) -> impl Fn(reqwest::Error) -> AgentError {
     let node = node.0.clone();
-    move |error| AgentError::Peer { node: node.clone(), reason: error.without_url().to_string(), answered: false }
+    move |error| AgentError::Peer {
+        node: node.clone(),
+        reason: error.without_url().to_string(),
+        answered: false,
+    }
 }
 
 /// Asks another agent's API.
@@ -46,7 +50,9 @@ pub(crate) async fn call<T: Serialize + std::marker::Sync>(
     body: Option<&T>,
     limit: Option<Duration>,
 ) -> Result<Response, AgentError> {
-    let url = config.api_url(node, path).ok_or_else(|| AgentError::Refused(format!("{node} is no host of the spec")))?;
+    let url = config
+        .api_url(node, path)
+        .ok_or_else(|| AgentError::Refused(format!("{node} is no host of the spec")))?;
     let client = client(config)?;
     let request = match body {
         Some(body) => client.post(url).json(body),

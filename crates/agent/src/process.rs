@@ -27,16 +27,9 @@ pub(crate) struct Process {
 #[derive(Debug)]
 enum Manager {
     /// A process of the agent's own, which outlives the agent.
-    Own {
-        service: ProcessService,
-        flavor: Flavor,
-    },
+    Own { service: ProcessService, flavor: Flavor },
     /// A unit of systemd, told by an option file how to start.
-    Unit {
-        unit: Systemd,
-        options: PathBuf,
-        vendor: Vendor,
-    },
+    Unit { unit: Systemd, options: PathBuf, vendor: Vendor },
 }
 
 impl Process {
@@ -115,7 +108,10 @@ impl Process {
                     .iter()
                     .map(|argument| argument.trim_start_matches("--").to_owned())
                     .collect();
-                let text = format!("# Written by mainstay agent before every start.\n[mysqld]\n{}\n", lines.join("\n"));
+                let text = format!(
+                    "# Written by mainstay agent before every start.\n[mysqld]\n{}\n",
+                    lines.join("\n")
+                );
                 files::write_atomic(options, text.as_bytes(), &Ownership::mode(0o644))?;
                 // The unit starts only by this leave, so that nothing else opens an old primary.
                 let permit = std::path::Path::new(plan::START_PERMIT);
@@ -134,7 +130,8 @@ impl Process {
     pub(crate) async fn kill(&self) -> Result<(), AgentError> {
         let Some(process) = self.running().await? else { return Ok(()) };
         process.signal(Signal::KILL).map_err(AgentError::system("killing the server"))?;
-        let gone = process.wait_end(GONE).await.map_err(AgentError::system("waiting for the server's end"))?;
+        let gone =
+            process.wait_end(GONE).await.map_err(AgentError::system("waiting for the server's end"))?;
         if gone { Ok(()) } else { Err(AgentError::Refused(format!("process {} does not end", process.pid))) }
     }
 
@@ -147,7 +144,8 @@ impl Process {
 /// Arguments of every start, over whatever the option files say.
 fn arguments(flavor: Flavor, role: StartRole) -> Vec<String> {
     let statements = flavor.statements();
-    let mut arguments: Vec<String> = statements.start_arguments_plugins().iter().map(|&a| a.to_owned()).collect();
+    let mut arguments: Vec<String> =
+        statements.start_arguments_plugins().iter().map(|&a| a.to_owned()).collect();
     arguments.extend(statements.start_arguments_safe().iter().map(|&a| a.to_owned()));
     if role == StartRole::Replica {
         arguments.extend(statements.start_argument_replica_role().map(str::to_owned));

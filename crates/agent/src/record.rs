@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(record.kept(), &Kept::default());
         record.change(|kept| kept.opened = Some(7)).unwrap();
         assert_eq!(Record::open(&path).unwrap().kept().opened, Some(7));
-        std::fs::write(&path, "{").unwrap();
+        files::write_atomic(&path, b"{", &Ownership::mode(0o600)).unwrap();
         assert!(matches!(Record::open(&path), Err(RecordError::Content { .. })));
     }
 }

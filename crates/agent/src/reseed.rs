@@ -43,13 +43,17 @@ impl Node {
     pub(crate) async fn reseed(&mut self, donor: &NodeName) -> Result<(), AgentError> {
         let Some(node) = self.config.node.clone() else { return Ok(()) };
         if self.holding.is_some() {
-            return Err(AgentError::Refused("this node holds the lease: its data is the cluster's".to_owned()));
+            return Err(AgentError::Refused(
+                "this node holds the lease: its data is the cluster's".to_owned(),
+            ));
         }
         let vendor = self.config.spec.cluster.server;
         if vendor == Vendor::MySql && self.sight.report.health != Health::Running {
             // It is started again, and again, until a person looks or it does.
             self.sight.starts_anew();
-            return Err(AgentError::Refused("MySQL clones into a server that runs, and this one does not".to_owned()));
+            return Err(AgentError::Refused(
+                "MySQL clones into a server that runs, and this one does not".to_owned(),
+            ));
         }
         // From here on the data is nobody's proof of anything.
         self.record.change(|kept| {
@@ -102,7 +106,8 @@ async fn stream(config: &Arc<Config>, node: &spec::Node, donor: &NodeName) -> Re
     let owner = process.data_owner().map(str::to_owned);
     files::ensure_dir(&fresh, &Ownership { mode: 0o750, owner: owner.clone(), group: None })?;
     let history = fetch(config, donor, &fresh, &log).await?;
-    let prepare = Command::new("mariadb-backup").arg("--prepare").arg(format!("--target-dir={}", fresh.display()));
+    let prepare =
+        Command::new("mariadb-backup").arg("--prepare").arg(format!("--target-dir={}", fresh.display()));
     prepare.timeout(LIMIT).run().await?;
     let mut position = read_position(&fresh)?;
     position.extend(&history);
@@ -135,13 +140,16 @@ async fn stream(config: &Arc<Config>, node: &spec::Node, donor: &NodeName) -> Re
 async fn fetch(config: &Config, donor: &NodeName, into: &Path, log: &Path) -> Result<GtidSet, AgentError> {
     let response = crate::peers::call::<()>(config, donor, "/seed", None, None).await?;
     let peer = |reason: String| AgentError::Peer { node: donor.0.clone(), reason, answered: false };
-    let history = response.headers().get(HISTORY_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let history =
+        response.headers().get(HISTORY_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let history = GtidSet::parse(history).map_err(|error| peer(error.to_string()))?;
     let command = Command::new("mbstream").arg("-x").arg("-C").arg(into);
     let (mut sink, streaming) = command.stream_in(log)?;
     let body = response.bytes_stream().map_err(|error| std::io::Error::other(error.without_url()));
     let mut body = StreamReader::new(body);
-    tokio::io::copy(&mut body, &mut sink).await.map_err(|error| peer(format!("the copy broke off: {error}")))?;
+    tokio::io::copy(&mut body, &mut sink)
+        .await
+        .map_err(|error| peer(format!("the copy broke off: {error}")))?;
     sink.shutdown().await.map_err(AgentError::system("unpacking the copy"))?;
     drop(sink);
     streaming.finish().await?;

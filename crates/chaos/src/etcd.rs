@@ -39,6 +39,9 @@ impl Etcd {
                 program.display().to_string(),
                 format!("--name={}", host.name),
                 format!("--data-dir={}", own.join("etcd").display()),
+                // As the documentation advises on a LAN: losing etcd's leader must not outlast a lease.
+                "--heartbeat-interval=50".to_owned(),
+                "--election-timeout=500".to_owned(),
                 format!("--listen-client-urls={client},{}", url(Ipv4Addr::LOCALHOST, CLIENT_PORT)),
                 format!("--advertise-client-urls={client}"),
                 format!("--listen-peer-urls={peer}"),

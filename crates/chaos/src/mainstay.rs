@@ -137,7 +137,7 @@ impl Mainstay {
     /// If they refuse.
     pub async fn switchover(&self, writer: &Node) -> Result<()> {
         let file = spec_file(writer).display().to_string();
-        let words = [&self.setup.binary.display().to_string(), "switchover", "--spec", &file, "--yes"];
+        let words = [&self.setup.binary.display().to_string(), "switchover", "--config", &file, "--yes"];
         let command = writer.host.command(&words.map(str::to_owned))?;
         command.timeout(SWITCHOVER_LIMIT).run().await?;
         Ok(())
@@ -321,14 +321,14 @@ fn list(words: &[String]) -> String {
 fn daemon(binary: &Path, verb: &str, node: &Node) -> Daemon {
     let file = spec_file(node).display().to_string();
     let binary = binary.display().to_string();
-    let words = [binary.as_str(), verb, "--spec", &file, "--node", &node.host.name].map(str::to_owned);
+    let words = [binary.as_str(), verb, "--config", &file, "--node", &node.host.name].map(str::to_owned);
     Daemon::new(&node.host, words.to_vec(), &node.folder.join(format!("{verb}.log")))
 }
 
 async fn render_proxy(binary: &Path, nodes: &[Node], client: &Host, folder: &Path) -> Result<Daemon> {
     let first = nodes.first().context("no database host")?;
     let rendered =
-        Command::new(binary).args(["render", "haproxy", "--spec"]).arg(spec_file(first)).run().await?;
+        Command::new(binary).args(["render", "haproxy", "--config"]).arg(spec_file(first)).run().await?;
     let file = folder.join("haproxy.cfg");
     write_atomic(&file, &rendered.stdout, &Ownership::mode(0o600))?;
     let words = ["haproxy", "-db", "-f", &file.display().to_string()].map(str::to_owned);

@@ -16,7 +16,8 @@ pub(crate) struct Changes {
 }
 
 pub(crate) fn maintain(seen: &mut Seen<'_>, state: &State) -> Changes {
-    let nodes: Vec<NodeName> = seen.policy.nodes.iter().filter(|node| *node != seen.view.me).cloned().collect();
+    let nodes: Vec<NodeName> =
+        seen.policy.nodes.iter().filter(|node| *node != seen.view.me).cloned().collect();
     let mut actions = Vec::new();
     let mut next = state.clone();
     if state.lineage.sync.asynchronous {
@@ -24,7 +25,11 @@ pub(crate) fn maintain(seen: &mut Seen<'_>, state: &State) -> Changes {
     }
     for node in &nodes {
         let listed = state.lineage.sync.ackers.contains_key(node);
-        let action = if listed { keep_or_strike(seen, state, &mut next, node) } else { admit(seen, state, &mut next, node) };
+        let action = if listed {
+            keep_or_strike(seen, state, &mut next, node)
+        } else {
+            admit(seen, state, &mut next, node)
+        };
         actions.extend(action);
     }
     let sync = &next.lineage.sync;
@@ -37,7 +42,10 @@ pub(crate) fn maintain(seen: &mut Seen<'_>, state: &State) -> Changes {
         actions.retain(|action| matches!(action, Action::Block(_)));
         actions.push(Action::Commit(next));
         actions.push(Action::SetWaiting(None));
-        return Changes { sentence: "no replica acknowledges: going on alone, as the spec allows".to_owned(), actions };
+        return Changes {
+            sentence: "no replica acknowledges: going on alone, as the spec allows".to_owned(),
+            actions,
+        };
     }
     if next != *state {
         actions.push(Action::Commit(next.clone()));
@@ -58,9 +66,8 @@ fn intact_count(seen: &Seen<'_>, lineage: &Lineage) -> usize {
 /// No other node is about to acknowledge.
 fn nobody_returns(seen: &Seen<'_>, nodes: &[NodeName], lineage: &Lineage) -> bool {
     nodes.iter().all(|node| {
-        seen.fresh(node).is_none_or(|member| {
-            member.server.health != Health::Running || !is_following(member, lineage)
-        })
+        seen.fresh(node)
+            .is_none_or(|member| member.server.health != Health::Running || !is_following(member, lineage))
     })
 }
 
@@ -93,7 +100,9 @@ fn keep_or_strike(seen: &mut Seen<'_>, state: &State, next: &mut State, node: &N
     let reached = mark.position.clone();
     let holding = seen
         .others()
-        .filter(|(name, member)| *name != node && is_intact(lineage, name, member) && member.server.position.contains(&reached))
+        .filter(|(name, member)| {
+            *name != node && is_intact(lineage, name, member) && member.server.position.contains(&reached)
+        })
         .filter(|(name, _)| next.lineage.sync.ackers.contains_key(*name))
         .count();
     let need = usize::try_from(lineage.sync.need).unwrap_or(usize::MAX);
@@ -128,8 +137,14 @@ fn admit(seen: &mut Seen<'_>, state: &State, next: &mut State, node: &NodeName) 
     let state_modified = seen.shared.state.as_ref().map_or(u64::MAX, |state| state.modified);
     if seen.view.local.blocked.contains(node) {
         // It has seen the state in which it is not listed, and says that it does not acknowledge.
-        let knows = seen.fresh(node).is_some_and(|member| member.server.cannot_ack() && member.seen >= state_modified);
-        return if knows && !seen.in_maintenance(node) { vec![Action::Unblock(node.clone())] } else { Vec::new() };
+        let knows = seen
+            .fresh(node)
+            .is_some_and(|member| member.server.cannot_ack() && member.seen >= state_modified);
+        return if knows && !seen.in_maintenance(node) {
+            vec![Action::Unblock(node.clone())]
+        } else {
+            Vec::new()
+        };
     }
     let incarnation = caught_up(seen, state, node).or_else(|| needed_now(seen, state, node));
     if let Some(incarnation) = incarnation {
@@ -173,7 +188,11 @@ fn caught_up(seen: &mut Seen<'_>, state: &State, node: &NodeName) -> Option<u64>
     }
     let incarnation = member.server.incarnation;
     let position = seen.server().position.clone();
-    let mark = seen.memory.joining.entry(node.clone()).or_insert_with(|| Mark { incarnation, position: position.clone() });
+    let mark = seen
+        .memory
+        .joining
+        .entry(node.clone())
+        .or_insert_with(|| Mark { incarnation, position: position.clone() });
     if mark.incarnation != incarnation {
         *mark = Mark { incarnation, position };
         return None;
@@ -234,7 +253,9 @@ fn regain(seen: &mut Seen<'_>, state: &State, nodes: &[NodeName]) -> Changes {
         // From here on only those that are listed may acknowledge.
         let unlisted: Vec<Action> = nodes
             .iter()
-            .filter(|node| !next.lineage.sync.ackers.contains_key(*node) && !seen.view.local.blocked.contains(*node))
+            .filter(|node| {
+                !next.lineage.sync.ackers.contains_key(*node) && !seen.view.local.blocked.contains(*node)
+            })
             .filter(|node| seen.fresh(node).is_none_or(|member| !member.server.cannot_ack()))
             .map(|node| Action::Block(node.clone()))
             .collect();

@@ -52,7 +52,9 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
             .unwrap_or_else(|| Decision::rest("in maintenance: left alone"));
     }
     match seen.lease() {
-        Lease::Mine(leader) if leader.epoch == state.lineage.epoch && state.lineage.primary == *seen.view.me => {
+        Lease::Mine(leader)
+            if leader.epoch == state.lineage.epoch && state.lineage.primary == *seen.view.me =>
+        {
             primary::lead(seen, state)
         }
         Lease::Mine(leader) => promotion::promote(seen, leader, state),
@@ -121,7 +123,9 @@ pub fn agree_failsafe(
 /// A server that takes writes here without the right to is killed, not asked.
 pub(crate) fn fence_if_open(local: &Local, why: &str) -> Option<Decision> {
     let open = local.server.health != Health::Down && !local.server.read_only;
-    open.then(|| Decision::act(format!("{why}, yet writes are open: fencing"), Action::Kill { why: why.to_owned() }))
+    open.then(|| {
+        Decision::act(format!("{why}, yet writes are open: fencing"), Action::Kill { why: why.to_owned() })
+    })
 }
 
 fn foreign_data<'a>(local: &'a Local, state: &State) -> Option<&'a str> {
@@ -181,14 +185,18 @@ pub(crate) fn ineligible(seen: &Seen<'_>, node: &NodeName, member: &Member, stat
         return Some(format!("{node} has another cluster's data"));
     }
     if !server.position.contains(&state.lineage.start) {
-        return Some(format!("{node} lacks what {} held when epoch {} began", state.lineage.primary, state.lineage.epoch));
+        return Some(format!(
+            "{node} lacks what {} held when epoch {} began",
+            state.lineage.primary, state.lineage.epoch
+        ));
     }
     newer_version(seen, node, member)
 }
 
 /// Replication stopped with an error while something received is not applied: it never will be.
 pub(crate) fn is_stuck(server: &ServerReport) -> bool {
-    let failed = server.following.as_ref().is_some_and(|following| !following.sql && following.error.is_some());
+    let failed =
+        server.following.as_ref().is_some_and(|following| !following.sql && following.error.is_some());
     failed && !server.is_applied()
 }
 
@@ -196,7 +204,11 @@ pub(crate) fn is_stuck(server: &ServerReport) -> bool {
 fn newer_version(seen: &Seen<'_>, node: &NodeName, member: &Member) -> Option<String> {
     let flavor = member.server.flavor?;
     let older = seen.others().find(|(name, other)| {
-        *name != node && other.tags.promotion > 0 && other.server.flavor.is_some_and(|theirs| !theirs.can_replicate_from(flavor))
+        *name != node
+            && other.tags.promotion > 0
+            && other.server.flavor.is_some_and(|theirs| !theirs.can_replicate_from(flavor))
     });
-    older.map(|(other, _)| format!("{node} runs a newer server than {other}, which could not replicate from it"))
+    older.map(|(other, _)| {
+        format!("{node} runs a newer server than {other}, which could not replicate from it")
+    })
 }

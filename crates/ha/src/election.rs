@@ -113,7 +113,9 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
             let claim = claim(seen, state, leader, examined, lost.to_string(), last.to_owned());
             Decision::act(sentence, Action::Claim(claim)).with_vetoes(vetoes)
         }
-        (_, Some(best)) => Decision::rest(format!("{last}; {best} is the better candidate")).with_vetoes(vetoes),
+        (_, Some(best)) => {
+            Decision::rest(format!("{last}; {best} is the better candidate")).with_vetoes(vetoes)
+        }
         (_, None) => Decision::rest(format!("{last}; no node can be promoted")).with_vetoes(vetoes),
     }
 }
@@ -123,12 +125,17 @@ fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: 
     let waited = seen.memory.leaderless_since.map_or(0, |since| seen.view.now.saturating_sub(since));
     let named = leader.and_then(|leader| leader.released.as_ref()).and_then(|release| release.to.as_ref());
     let asked = named == Some(seen.view.me)
-        || request(seen).is_some_and(|asked| matches!(&asked.ask, Ask::Failover { to } if to == seen.view.me));
+        || request(seen)
+            .is_some_and(|asked| matches!(&asked.ask, Ask::Failover { to } if to == seen.view.me));
     if waited < seen.policy.head_start && !asked && could_be_replaced(seen, state) {
         let left = seen.policy.head_start - waited;
         return Decision::rest(format!("{last}; others may take over, for {left} ms more"));
     }
-    let is_handed = state.lineage.handover.as_ref().is_some_and(|all| seen.runs() && seen.server().position.contains(all));
+    let is_handed = state
+        .lineage
+        .handover
+        .as_ref()
+        .is_some_and(|all| seen.runs() && seen.server().position.contains(all));
     // It may have ended between writing the state and opening writes, when its record tells of the epoch and not of
     // writes: then none were taken.
     let may_be_unused = seen.view.local.epoch >= state.lineage.epoch
@@ -150,7 +157,10 @@ fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: 
     }
     // Having been the only one to hold it all, it may be missing something only if its data is not its data.
     let ahead = seen.others().find(|(name, other)| {
-        seen.runs() && other.frozen == Some(state.lineage.epoch) && is_intact(&state.lineage, name, other) && !seen.server().position.contains(&other.server.position)
+        seen.runs()
+            && other.frozen == Some(state.lineage.epoch)
+            && is_intact(&state.lineage, name, other)
+            && !seen.server().position.contains(&other.server.position)
     });
     if let Some((other, _)) = ahead {
         let veto = format!("{other} holds transactions that this node, the last primary, lacks");
@@ -158,7 +168,8 @@ fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: 
     }
     match (&seen.view.local.trouble, seen.server().health) {
         (Some(trouble), Health::Down) => {
-            let sentence = format!("{last}; trying to start the server here before taking it back ({trouble})");
+            let sentence =
+                format!("{last}; trying to start the server here before taking it back ({trouble})");
             return Decision::act(sentence, Action::Start(StartRole::Keep));
         }
         (Some(_), Health::Starting | Health::Hung) => {
@@ -201,7 +212,9 @@ pub(crate) fn could_be_replaced(seen: &Seen<'_>, state: &State) -> bool {
 /// An acker in the incarnation it was listed with: what it acknowledged, it still holds.
 pub(crate) fn is_intact(lineage: &Lineage, name: &NodeName, member: &Member) -> bool {
     let listed = lineage.sync.ackers.get(name);
-    listed == Some(&member.server.incarnation) && member.server.health == Health::Running && member.work.is_none()
+    listed == Some(&member.server.incarnation)
+        && member.server.health == Health::Running
+        && member.work.is_none()
 }
 
 /// What can be known of the acknowledged writes from those that have stopped.
@@ -210,7 +223,8 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
         return Proof::Holds(position.clone(), format!("{} handed over in order", lineage.primary));
     }
     if !lineage.sync.suffices() {
-        let why = format!("with fewer ackers than needed, nothing was acknowledged in epoch {}", lineage.epoch);
+        let why =
+            format!("with fewer ackers than needed, nothing was acknowledged in epoch {}", lineage.epoch);
         return Proof::Holds(lineage.start.clone(), why);
     }
     let mut known = lineage.start.clone();
@@ -241,7 +255,10 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
         return Proof::Unknown(known, format!("{} went on without ackers", lineage.primary));
     }
     if stopped >= quorum {
-        return Proof::Holds(known, format!("{stopped} of {} ackers examined, {quorum} needed", lineage.sync.ackers.len()));
+        return Proof::Holds(
+            known,
+            format!("{stopped} of {} ackers examined, {quorum} needed", lineage.sync.ackers.len()),
+        );
     }
     let why = format!(
         "{stopped} of {} ackers examined, {quorum} needed: {}",
@@ -254,12 +271,10 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
 /// Fresh reports, this node's own with them, that have stopped for this lineage.
 fn frozen<'a>(seen: &'a Seen<'_>, lineage: &'a Lineage) -> impl Iterator<Item = (&'a NodeName, &'a Member)> {
     let nodes = seen.policy.nodes.iter();
-    nodes
-        .filter_map(|name| Some((name, seen.fresh(name)?)))
-        .filter(move |(name, member)| {
-            // What the old primary holds beyond the others was acknowledged to nobody.
-            member.frozen == Some(lineage.epoch) && **name != lineage.primary
-        })
+    nodes.filter_map(|name| Some((name, seen.fresh(name)?))).filter(move |(name, member)| {
+        // What the old primary holds beyond the others was acknowledged to nobody.
+        member.frozen == Some(lineage.epoch) && **name != lineage.primary
+    })
 }
 
 fn examined(seen: &Seen<'_>, lineage: &Lineage) -> Vec<(NodeName, u64)> {
@@ -267,9 +282,7 @@ fn examined(seen: &Seen<'_>, lineage: &Lineage) -> Vec<(NodeName, u64)> {
         return Vec::new();
     }
     let names = frozen(seen, lineage).map(|(name, _)| name);
-    names
-        .filter_map(|name| Some((name.clone(), seen.shared.members.get(name)?.modified)))
-        .collect()
+    names.filter_map(|name| Some((name.clone(), seen.shared.members.get(name)?.modified))).collect()
 }
 
 /// The nodes that could be promoted, best first, and why the others could not.
@@ -323,7 +336,9 @@ fn acceptable_loss(seen: &Seen<'_>, lineage: &Lineage, known: &GtidSet) -> Resul
     let lost = last.value.server.executed.subtract(known);
     let count = lost.count();
     if count > max {
-        return Err(format!("{count} transactions would be lost ({lost}), more than max_loss_transactions = {max}"));
+        return Err(format!(
+            "{count} transactions would be lost ({lost}), more than max_loss_transactions = {max}"
+        ));
     }
     Ok(lost)
 }

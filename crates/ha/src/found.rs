@@ -18,11 +18,16 @@ pub(crate) fn found(seen: &mut Seen<'_>, old: Option<(u64, &State)>) -> Decision
     let since = *seen.memory.outdated_since.get_or_insert(seen.view.now);
     let waited = seen.view.now.saturating_sub(since).min(seen.memory.contact_for(seen.view.now));
     if seen.server().health == Health::Down && seen.view.local.work.is_none() {
-        return Decision::act(format!("{what}; starting the server to see what it holds"), Action::Start(StartRole::Keep));
+        return Decision::act(
+            format!("{what}; starting the server to see what it holds"),
+            Action::Start(StartRole::Keep),
+        );
     }
     if waited < seen.policy.ttl {
         let left = seen.policy.ttl - waited;
-        return Decision::rest(format!("{what}; waiting for any lease from before to run out, {left} ms more"));
+        return Decision::rest(format!(
+            "{what}; waiting for any lease from before to run out, {left} ms more"
+        ));
     }
     let mut reports: BTreeMap<&NodeName, &Member> = BTreeMap::new();
     let mut vetoes = Vec::new();
@@ -38,7 +43,8 @@ pub(crate) fn found(seen: &mut Seen<'_>, old: Option<(u64, &State)>) -> Decision
     if !vetoes.is_empty() {
         return Decision::rest(format!("{what}; waiting for every node")).with_vetoes(vetoes);
     }
-    let mut identities: Vec<&String> = reports.values().filter_map(|member| member.server.cluster.as_ref()).collect();
+    let mut identities: Vec<&String> =
+        reports.values().filter_map(|member| member.server.cluster.as_ref()).collect();
     identities.sort_unstable();
     identities.dedup();
     if identities.len() > 1 {
@@ -51,7 +57,8 @@ pub(crate) fn found(seen: &mut Seen<'_>, old: Option<(u64, &State)>) -> Decision
     if best != seen.view.me {
         return Decision::rest(format!("{what}; {best} founds it"));
     }
-    let identity = identities.first().map_or_else(|| seen.view.local.fresh_cluster.clone(), |id| (*id).clone());
+    let identity =
+        identities.first().map_or_else(|| seen.view.local.fresh_cluster.clone(), |id| (*id).clone());
     let claim = claim(seen, old, &reports, identity);
     let sentence = format!("{what}; founding {} in epoch {}", claim.state.cluster, claim.epoch);
     Decision::act(sentence, Action::Claim(claim))

@@ -1,7 +1,7 @@
 //! The lease is this node's and its writes are the cluster's: keeping both true, or giving them up in order.
 
-use crate::action::{Action, Decision};
 use crate::ackers;
+use crate::action::{Action, Decision};
 use crate::decide::ineligible;
 use crate::election::{could_be_replaced, is_intact};
 use crate::model::{Ask, Health, Lineage, Member, NodeName, Request, State};
@@ -18,7 +18,10 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     let mut actions = vec![Action::Renew];
     let server = seen.server();
     if server.health != Health::Running {
-        return Decision::acts(format!("primary in epoch {}; the server is starting", lineage.epoch), actions);
+        return Decision::acts(
+            format!("primary in epoch {}; the server is starting", lineage.epoch),
+            actions,
+        );
     }
     if let Some(decision) = asked(seen, state) {
         return decision;
@@ -57,7 +60,10 @@ fn unwell(seen: &mut Seen<'_>, state: &State) -> Option<Decision> {
         }
         Health::Down => {
             let sentence = "the server died and no replica can take over: starting it again";
-            return Some(Decision::acts(sentence, vec![Action::Renew, Action::Start(crate::StartRole::Keep)]));
+            return Some(Decision::acts(
+                sentence,
+                vec![Action::Renew, Action::Start(crate::StartRole::Keep)],
+            ));
         }
         Health::Hung if local.unanswered_for >= policy.hang => {
             let why = format!("the server has not answered for {} ms", local.unanswered_for);
@@ -95,7 +101,8 @@ fn is_cut_off(seen: &Seen<'_>, lineage: &Lineage) -> bool {
         .filter(|(name, _)| !seen.view.local.blocked.contains(*name))
         .peekable();
     let hears = |member: &Member| {
-        member.server.following.as_ref().is_some_and(|following| following.io) && member.server.position.contains(mine)
+        member.server.following.as_ref().is_some_and(|following| following.io)
+            && member.server.position.contains(mine)
     };
     acking.peek().is_some() && !acking.any(|(_, member)| hears(member))
 }
@@ -163,7 +170,8 @@ pub(crate) fn handover_target(
     if seen.shared.paused {
         return Err("paused: nothing is handed over (mainstay resume)".to_owned());
     }
-    let ready = |name: &NodeName, member: &Member| ready_for_handover(seen, &state.lineage, name, member, state);
+    let ready =
+        |name: &NodeName, member: &Member| ready_for_handover(seen, &state.lineage, name, member, state);
     if let Some(to) = to {
         let Some(member) = seen.fresh(to).filter(|_| seen.policy.nodes.contains(to)) else {
             return Err(format!("{to} does not report, or is no node of this cluster"));

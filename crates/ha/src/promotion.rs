@@ -25,11 +25,17 @@ pub(crate) fn promote(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> De
                 return Decision::acts(format!("{reason}; giving the lease up"), actions);
             }
             let role = start_role(seen, &state.lineage);
-            return Decision::acts(format!("leading in epoch {epoch}; starting the server"), with(actions, Action::Start(role)));
+            return Decision::acts(
+                format!("leading in epoch {epoch}; starting the server"),
+                with(actions, Action::Start(role)),
+            );
         }
         Health::Down => {
             let reason = "the server here died before its writes were open".to_owned();
-            return Decision::act(format!("{reason}; giving the lease up"), Action::Release { reason, to: None });
+            return Decision::act(
+                format!("{reason}; giving the lease up"),
+                Action::Release { reason, to: None },
+            );
         }
         Health::Starting => {
             return Decision::acts(format!("leading in epoch {epoch}; the server is starting"), actions);

@@ -36,11 +36,15 @@ pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Dec
             let is_mysql = vendor(seen, lineage) == Some(Vendor::MySql);
             let may_copy = seen.policy.reseed && !seen.shared.paused && !is_mysql && is_donor(seen, lineage);
             if let (Some(trouble), true) = (&local.trouble, may_copy) {
-                let sentence = format!("{who}; the server here does not start ({trouble}): taking a new copy");
+                let sentence =
+                    format!("{who}; the server here does not start ({trouble}): taking a new copy");
                 seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
                 return Decision::act(sentence, Action::Reseed { donor: lineage.primary.clone() });
             }
-            return Decision::act(format!("{who}; starting the server here"), Action::Start(role(seen, lineage)));
+            return Decision::act(
+                format!("{who}; starting the server here"),
+                Action::Start(role(seen, lineage)),
+            );
         }
         Health::Hung if local.unanswered_for >= seen.policy.hang * 5 => {
             let why = format!("the server has not answered for {} ms", local.unanswered_for);
@@ -137,7 +141,9 @@ fn rejoin(seen: &mut Seen<'_>, lineage: &Lineage, who: &str, was_following: bool
     }
     let since = *seen.memory.errant_since.get_or_insert(seen.view.now);
     if is_copy(seen, lineage) && seen.view.now.saturating_sub(since) < ERRANT_AFTER {
-        return Decision::rest(format!("{who}; this node holds {extra}, which {primary} does not report yet"));
+        return Decision::rest(format!(
+            "{who}; this node holds {extra}, which {primary} does not report yet"
+        ));
     }
     reseed(seen, lineage, &format!("{who}; only this node holds {extra}"))
 }
@@ -157,8 +163,13 @@ fn reseed(seen: &mut Seen<'_>, lineage: &Lineage, why: &str) -> Decision {
         seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
     }
     match veto {
-        Some(veto) => Decision::rest(format!("{why}; it needs a new copy of {primary}")).with_vetoes(vec![veto]),
-        None => Decision::act(format!("{why}; taking a new copy of {primary}"), Action::Reseed { donor: primary.clone() }),
+        Some(veto) => {
+            Decision::rest(format!("{why}; it needs a new copy of {primary}")).with_vetoes(vec![veto])
+        }
+        None => Decision::act(
+            format!("{why}; taking a new copy of {primary}"),
+            Action::Reseed { donor: primary.clone() },
+        ),
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flavor::GtidSet;
 
-use crate::model::{Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, Tags};
+use crate::model::{
+    Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, Tags,
+};
 use crate::policy::Policy;
 
 /// What one node sees: complete for deciding, nothing else is looked at.
@@ -129,7 +131,8 @@ impl Memory {
         let Some(shared) = view.shared else { return };
         let now = view.now;
         let goes_on = self.contact.filter(|contact| {
-            shared.revision >= contact.revision && now.saturating_sub(contact.last) <= policy.ttl * READ_GAP_LEASES
+            shared.revision >= contact.revision
+                && now.saturating_sub(contact.last) <= policy.ttl * READ_GAP_LEASES
         });
         let since = goes_on.map_or(now, |contact| contact.since);
         self.contact = Some(Contact { since, last: now, revision: shared.revision });
@@ -200,9 +203,11 @@ impl<'a> Seen<'a> {
             return Lease::Nobody(Some(record));
         }
         if record.node == *self.view.me {
-            let held = self.view.local.lease.is_some_and(|held| {
-                held.epoch == record.epoch && held.until > self.view.now
-            });
+            let held = self
+                .view
+                .local
+                .lease
+                .is_some_and(|held| held.epoch == record.epoch && held.until > self.view.now);
             return if held { Lease::Mine(record) } else { Lease::MineLost(record) };
         }
         if self.memory.leader_age(self.view.now) >= self.policy.ttl {

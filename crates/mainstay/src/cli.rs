@@ -3,9 +3,21 @@
 //! Doc comments here are the help text. Secrets are never options: they come from files, prompts or the
 //! environment.
 
+mod ha;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use ha::{
+    AgentArgs, ExplainArgs, FailoverArgs, FencerArgs, HealthArgs, HistoryArgs, MaintenanceArgs, PauseArgs,
+    ProgramArg, ReinitArgs, RenderArgs, ResumeArgs, SwitchArg, SwitchoverArgs,
+};
+
+use crate::ha_args::{
+    AgentArgs, ClusterArgs, FailoverArgs, FencerArgs, HealthArgs, MaintenanceArgs, ReinitArgs, RenderArgs,
+    SwitchoverArgs,
+};
 
 /// Sets up, tunes and keeps the MySQL or MariaDB database under a cloud's control plane.
 #[derive(Debug, Parser)]
@@ -34,6 +46,18 @@ pub(crate) enum VerbArgs {
     Plan(PlanArgs),
     Apply(ApplyArgs),
     Status(StatusArgs),
+    Explain(ExplainArgs),
+    History(HistoryArgs),
+    Switchover(SwitchoverArgs),
+    Failover(FailoverArgs),
+    Reinit(ReinitArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
+    Maintenance(MaintenanceArgs),
+    Agent(AgentArgs),
+    Fencer(FencerArgs),
+    Health(HealthArgs),
+    Render(RenderArgs),
     Facts(FactsArgs),
     /// Encrypt and decrypt CloudStack's configuration values, and read its db.properties.
     #[command(subcommand)]
@@ -43,6 +67,22 @@ pub(crate) enum VerbArgs {
     #[command(subcommand)]
     Lab(LabArgs),
     Demo(DemoArgs),
+    Agent(AgentArgs),
+    Fencer(FencerArgs),
+    Health(HealthArgs),
+    Switchover(SwitchoverArgs),
+    Failover(FailoverArgs),
+    /// Promote nobody until resumed. A primary whose lease runs out is fenced all the same.
+    Pause(ClusterArgs),
+    /// End a pause.
+    Resume(ClusterArgs),
+    Maintenance(MaintenanceArgs),
+    Reinit(ReinitArgs),
+    /// Show what each node's agent last decided, why, and what stands against more. Changes nothing.
+    Explain(ClusterArgs),
+    /// Show the epochs of the cluster: who led, since when, and why.
+    History(ClusterArgs),
+    Render(RenderArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
     #[command(hide = true)]
@@ -85,7 +125,7 @@ pub(crate) struct SpecArgs {
     /// The spec. Default: mainstay.toml here, else /etc/mainstay/mainstay.toml.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The node of the spec this host is. Default: the one whose name or address is this host's.
+    /// The node (or, for agents, the witness) of the spec this host is. Default: the one whose name or address is this host's.
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
 }
@@ -137,6 +177,8 @@ pub(crate) struct ApplyArgs {
 }
 
 /// Show every node of the cluster: server, role, replication, lag, disk, certificate, and what differs.
+///
+/// With [ha] in the spec, also what its agents report. Exit code 2: something is wrong or differs.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mainstay status\n  mainstay status --watch\n  mainstay status --json | jq '.nodes[].read_only'"

@@ -74,6 +74,47 @@ pub(crate) async fn this_node(loaded: &Loaded, args: &SpecArgs) -> Result<Node, 
     }
 }
 
+/// The node or witness this host is: the one named, else the node as [`this_node`] finds it, else the witness with
+/// this host's name or address.
+pub(crate) async fn this_member(loaded: &Loaded, args: &SpecArgs) -> Result<String, Failure> {
+    if let Some(name) = &args.node {
+        return Ok(name.clone());
+    }
+    let witnesses = loaded.spec.ha.iter().flat_map(|ha| &ha.witnesses);
+    if loaded.spec.ha.as_ref().is_some_and(|ha| !ha.witnesses.is_empty()) {
+        let host = host::facts::collect().await?;
+        let here = |name: &str, address: &std::net::IpAddr| {
+            name == host.hostname || (!address.is_loopback() && host.addresses.contains(address))
+        };
+        if let Some(witness) = witnesses.into_iter().find(|witness| here(&witness.name, &witness.address)) {
+            return Ok(witness.name.clone());
+        }
+    }
+    this_node(loaded, args).await.map(|node| node.name)
+}
+
+/// The cluster's agents. This host need not be one of the spec's.
+pub(crate) async fn client(loaded: &Loaded, args: &SpecArgs) -> Result<agent::Client, Failure> {
+    let name = match this_member(loaded, args).await {
+        Ok(name) => name,
+        // The name only says who is asked first.
+        Err(failure) => loaded.spec.nodes.first().map(|node| node.name.clone()).ok_or(failure)?,
+    };
+    Ok(agent::Client::new(agent::Config::new(&loaded.spec, &name)?))
+}
+
+/// Says in words that no agent answers, and what to do about it.
+pub(crate) fn unanswered(error: agent::AgentError) -> Failure {
+    match error {
+        agent::AgentError::Peer { answered: false, .. } => Failure::new(
+            anyhow::Error::new(error).context("no agent of the cluster answers"),
+            "see on its hosts whether `mainstay agent` runs, and what it logs",
+        ),
+        agent::AgentError::Peer { answered: true, .. } => Failure::new(error, "mainstay explain"),
+        error => error.into(),
+    }
+}
+
 /// A path as absolute, for messages and files that outlive this process's folder.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())

@@ -10,6 +10,8 @@ pub(crate) enum Outcome {
     Good,
     /// There are differences or findings: exit 2.
     Differs,
+    /// What was asked is answered with no: exit 1, with nothing more to say.
+    Negative,
 }
 
 impl Outcome {
@@ -18,6 +20,7 @@ impl Outcome {
         match self {
             Self::Good => ExitCode::SUCCESS,
             Self::Differs => ExitCode::from(2),
+            Self::Negative => ExitCode::FAILURE,
         }
     }
 }
@@ -63,6 +66,12 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
             return error.hint();
         }
         if let Some(error) = cause.downcast_ref::<setup::SetupError>() {
+            return error.hint();
+        }
+        if let Some(error) = cause.downcast_ref::<agent::AgentError>() {
+            return error.hint();
+        }
+        if let Some(error) = cause.downcast_ref::<agent::AgentError>() {
             return error.hint();
         }
         if let Some(error) = cause.downcast_ref::<lab::LabError>() {

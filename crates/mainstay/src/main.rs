@@ -6,6 +6,7 @@
 mod cli;
 mod context;
 mod failure;
+mod ha_args;
 mod output;
 mod verbs;
 
@@ -20,7 +21,8 @@ use crate::output::Format;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    let is_daemon = matches!(cli.verb, VerbArgs::Agent(_) | VerbArgs::Fencer(_));
+    log_to_stderr(cli.verbose.max(u8::from(is_daemon)));
     server::install_tls_provider();
     if let Err(error) = host::process::forbid_core_dump() {
         tracing::warn!(%error, "a crash of this process could write secrets to a core file");
@@ -50,11 +52,35 @@ async fn run(cli: Cli) -> Verb {
         VerbArgs::Plan(args) => verbs::plan::run(format, &args).await,
         VerbArgs::Apply(args) => verbs::apply::run(format, &args).await,
         VerbArgs::Status(args) => verbs::status::run(format, &args).await,
+        VerbArgs::Explain(args) => verbs::explain::run(format, &args).await,
+        VerbArgs::History(args) => verbs::history::run(format, &args).await,
+        VerbArgs::Switchover(args) => verbs::switchover::run(format, &args).await,
+        VerbArgs::Failover(args) => verbs::failover::run(format, &args).await,
+        VerbArgs::Reinit(args) => verbs::reinit::run(format, &args).await,
+        VerbArgs::Pause(args) => verbs::pause::pause(format, &args).await,
+        VerbArgs::Resume(args) => verbs::pause::resume(format, &args).await,
+        VerbArgs::Maintenance(args) => verbs::maintenance::run(format, &args).await,
+        VerbArgs::Agent(args) => Box::pin(verbs::agent::run(&args)).await,
+        VerbArgs::Fencer(args) => verbs::agent::fencer(&args).await,
+        VerbArgs::Health(args) => verbs::health::run(format, &args).await,
+        VerbArgs::Render(args) => verbs::render::run(format, &args).await,
         VerbArgs::Facts(args) => verbs::facts::run(format, &args).await,
         VerbArgs::Cloudstack(args) => verbs::cloudstack::run(format, &args),
         VerbArgs::Openstack(args) => verbs::openstack::run(format, &args),
         VerbArgs::Lab(args) => verbs::lab::run(format, &args).await,
         VerbArgs::Demo(args) => verbs::demo::run(&args).await,
+        VerbArgs::Agent(args) => verbs::agent::run(&args).await,
+        VerbArgs::Fencer(args) => verbs::agent::fencer(&args).await,
+        VerbArgs::Health(args) => verbs::agent::health(&args).await,
+        VerbArgs::Switchover(args) => verbs::operate::switchover(format, &args).await,
+        VerbArgs::Failover(args) => verbs::operate::failover(format, &args).await,
+        VerbArgs::Pause(args) => verbs::operate::pause(format, &args, true).await,
+        VerbArgs::Resume(args) => verbs::operate::pause(format, &args, false).await,
+        VerbArgs::Maintenance(args) => verbs::operate::maintenance(format, &args).await,
+        VerbArgs::Reinit(args) => verbs::operate::reinit(format, &args).await,
+        VerbArgs::Explain(args) => verbs::operate::explain(format, &args).await,
+        VerbArgs::History(args) => verbs::operate::history(format, &args).await,
+        VerbArgs::Render(args) => verbs::render::run(&args).await,
         VerbArgs::Completions(args) => verbs::generated::completions(&args),
         VerbArgs::Man(args) => verbs::generated::man(&args),
         VerbArgs::Supervise(args) => verbs::supervise::run(&args).await,
@@ -62,11 +88,13 @@ async fn run(cli: Cli) -> Verb {
     }
 }
 
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, verb: &VerbArgs) {
+    // Of a daemon the log is all there is to see.
+    let is_daemon = matches!(verb, VerbArgs::Agent(_) | VerbArgs::Fencer(_));
     let default = match verbose {
-        0 => "warn",
-        1 => "mainstay=info,setup=info,host=info,server=info,lab=info,warn",
-        _ => "mainstay=trace,setup=trace,host=trace,server=debug,lab=trace,warn",
+        0 if !is_daemon => "warn",
+        0 | 1 => "mainstay=info,agent=info,store=info,setup=info,host=info,server=info,lab=info,warn",
+        _ => "mainstay=trace,agent=trace,store=trace,setup=trace,host=trace,server=debug,lab=trace,warn",
     };
     let filter = EnvFilter::try_from_env("MAINSTAY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();

@@ -35,6 +35,11 @@ pub(crate) fn result<T: Display + Serialize>(format: Format, value: &T) {
     }
 }
 
+/// Whether a person reads standard output, as far as can be told.
+pub(crate) fn is_read_by_person() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// Writes text to standard output, ending the program quietly when nobody reads it.
 pub(crate) fn text(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -76,4 +81,20 @@ pub(crate) fn bytes(bytes: &[u8]) {
     if std::io::stdout().lock().write_all(bytes).is_err() {
         std::process::exit(0);
     }
+}
+
+/// Rows as lines with their columns below each other; the first row is the header.
+pub(crate) fn table(rows: Vec<Vec<String>>) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cells = |at: usize| rows.iter().filter_map(move |row| row.get(at));
+    let widths: Vec<usize> =
+        (0..columns).map(|at| cells(at).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
 }

@@ -397,7 +397,8 @@ fn primary_key(_: &Inputs<'_>) -> String {
 fn bind_address(inputs: &Inputs<'_>) -> String {
     let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), inputs.node.address];
     let named = inputs.spec.config.bind.as_slice();
-    let floats = inputs.spec.ha.as_ref().is_some_and(|ha| ha.address.is_some() || ha.outside_address.is_some());
+    let floats =
+        inputs.spec.ha.as_ref().is_some_and(|ha| ha.address.is_some() || ha.outside_address.is_some());
     if named.is_empty() && floats {
         // Nobody can listen on an address that is elsewhere at the moment.
         return "*".to_owned();

@@ -95,7 +95,8 @@ impl World {
             Action::Release { .. } => self.nodes[node].agent.holding = None,
             Action::Unfreeze => {
                 if !self.note_published(node) {
-                    let lineage = self.nodes[node].agent.promise_local.as_ref().and_then(|local| local.frozen);
+                    let lineage =
+                        self.nodes[node].agent.promise_local.as_ref().and_then(|local| local.frozen);
                     self.nodes[node].agent.frozen = lineage;
                 }
             }
@@ -183,7 +184,11 @@ impl World {
         let name = self.nodes[node].name.clone();
         let record = Leader { node: name, epoch: claim.epoch, beat: 0, released: None };
         let forced = claim.reason.starts_with("an operator decided");
-        let writes = vec![Write::Leader(record), Write::State(claim.state.clone()), Write::Claimed(claim.lost.clone(), forced)];
+        let writes = vec![
+            Write::Leader(record),
+            Write::State(claim.state.clone()),
+            Write::Claimed(claim.lost.clone(), forced),
+        ];
         Request::Commit(compares, writes)
     }
 
@@ -216,7 +221,9 @@ impl World {
             let ms = self.random.between(2, 300);
             return self.agent_after(node, ms);
         }
-        let Some(holding) = self.nodes[node].agent.holding.clone() else { return self.end_action(node, true) };
+        let Some(holding) = self.nodes[node].agent.holding.clone() else {
+            return self.end_action(node, true);
+        };
         for other in 0..self.nodes.len() {
             if other != node && !self.agrees(node, other, holding.epoch) {
                 return self.end_action(node, false);
@@ -243,7 +250,8 @@ impl World {
         }
         let Some(local) = &agent.promise_local else { return false };
         let last = agent.has_read.then_some(&agent.shared);
-        let view = ha::View { me: &host.name, now, wall_seconds: 0, shared: last.filter(|_| agent.reached), local };
+        let view =
+            ha::View { me: &host.name, now, wall_seconds: 0, shared: last.filter(|_| agent.reached), local };
         let policy = &self.scenario.policy;
         let asker = &self.nodes[asker].name;
         if ha::agree_failsafe(&view, policy, &agent.memory, asker, epoch, last).is_err() {
@@ -458,6 +466,10 @@ impl World {
     fn follow(&mut self, node: usize, primary: &NodeName, epoch: u64) -> bool {
         let Some(source) = self.find(primary) else { return false };
         let host = &mut self.nodes[node];
+        if host.server.cluster.as_deref() == Some("another") {
+            self.violate("I8", format!("another cluster's data on {} is made to follow", self.nodes[node].name));
+            return false;
+        }
         let is_set_up = host.server.source == Some(source) && host.record.follows.is_some();
         let server = &mut host.server;
         server.acks = false;
@@ -504,10 +516,18 @@ impl World {
         host.server.closing = false;
         host.server.open_epoch = epoch;
         host.server.synced = host.server.log.len();
+        if host.server.vendor == flavor::Vendor::MariaDb && !self.scenario.reuses_numbers {
+            // Numbers of transactions that were dropped at a start are never used again.
+            let floor = self.now.max(host.record.number_floor + 1_000);
+            host.record.number_floor = floor;
+            host.server.number_floor = floor;
+        }
         host.agent.frozen = None;
         host.agent.sight.report.read_only = false;
         host.agent.shown = Some(epoch);
-        self.say(Some(node), |world| format!("writes are open, holding {}", world.nodes[node].server.position));
+        self.say(Some(node), |world| {
+            format!("writes are open, holding {}", world.nodes[node].server.position)
+        });
         self.check_open(node, epoch);
         true
     }
@@ -539,7 +559,9 @@ fn text(action: &Action) -> String {
         Action::Claim(claim) => {
             format!("Claim of epoch {} on {:?}, losing [{}]", claim.epoch, claim.examined, claim.lost)
         }
-        Action::Commit(state) => format!("Commit of {:?}, async: {}", state.lineage.sync.ackers, state.lineage.sync.asynchronous),
+        Action::Commit(state) => {
+            format!("Commit of {:?}, async: {}", state.lineage.sync.ackers, state.lineage.sync.asynchronous)
+        }
         other => format!("{other:?}"),
     }
 }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use flavor::Flavor;
 use ha::{
-    Action, Epoch, Following, Health, Held, Local, Member, Memory, ReplicationError, ServerReport, Shared, Tags, View,
+    Action, Epoch, Following, Health, Held, Local, Member, Memory, ReplicationError, ServerReport, Shared,
+    Tags, View,
 };
 
 use crate::scenario::{RENEW, TICK, name_of};
@@ -146,7 +147,15 @@ impl Agent {
     fn begin(&mut self) {
         let (life, step) = (self.life, self.step + 1);
         let fresh = Self::new(self.tags.clone(), self.flavor);
-        *self = Self { alive: true, life, step, stops: self.stops, dead: self.dead, generation: u64::MAX, ..fresh };
+        *self = Self {
+            alive: true,
+            life,
+            step,
+            stops: self.stops,
+            dead: self.dead,
+            generation: u64::MAX,
+            ..fresh
+        };
     }
 }
 
@@ -400,7 +409,11 @@ impl World {
                 epoch: host.record.follows.filter(|(node, _)| *node == source).map(|(_, epoch)| epoch),
                 io: matches!(server.io, Io::Connected(_)),
                 sql: server.sql,
-                error: error.map(|(code, fatal)| ReplicationError { code, text: "stopped".to_owned(), fatal }),
+                error: error.map(|(code, fatal)| ReplicationError {
+                    code,
+                    text: "stopped".to_owned(),
+                    fatal,
+                }),
                 lag_seconds: None,
             }
         });
@@ -433,7 +446,8 @@ impl World {
         let agent = &host.agent;
         let sight = &agent.sight;
         let now = host.local(self.now);
-        let blocked = host.server.blocked.iter().map(|blocked| ha::NodeName::new(name_of(*blocked))).collect();
+        let blocked =
+            host.server.blocked.iter().map(|blocked| ha::NodeName::new(name_of(*blocked))).collect();
         let holding = agent.holding.as_ref();
         Local {
             witness: host.witness,
@@ -502,7 +516,8 @@ impl World {
             }
         }
         let local = self.local_of(node);
-        let wall_seconds = u64::try_from(1_800_000_000 + self.nodes[node].wall_ahead).unwrap_or(0) + self.now / 1_000;
+        let wall_seconds =
+            u64::try_from(1_800_000_000 + self.nodes[node].wall_ahead).unwrap_or(0) + self.now / 1_000;
         let host = &mut self.nodes[node];
         let agent = &mut host.agent;
         let clock = i64::try_from(self.now).unwrap_or(i64::MAX);

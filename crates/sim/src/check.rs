@@ -154,11 +154,17 @@ impl World {
         if let Some(tx) = known.iter().find(|tx| !claim.lost.contains(&self.transactions[**tx].exact)) {
             let gtid = &self.transactions[*tx].gtid;
             let by = self.nodes[claim.node].name.clone();
-            let text = format!("{by} leads in epoch {epoch} without {gtid}, and said it would lose [{}]", claim.lost);
+            let text = format!(
+                "{by} leads in epoch {epoch} without {gtid}, and said it would lose [{}]",
+                claim.lost
+            );
             return self.violate("I3", text);
         }
         if known.len() > usize::try_from(max).unwrap_or(usize::MAX) {
-            self.violate("I3", format!("{} transactions are lost in epoch {epoch}, {max} are allowed", known.len()));
+            self.violate(
+                "I3",
+                format!("{} transactions are lost in epoch {epoch}, {max} are allowed", known.len()),
+            );
         }
     }
 
@@ -174,8 +180,11 @@ impl World {
             .iter()
             .filter_map(|(name, incarnation)| Some((self.find(name)?, *incarnation)))
             .collect();
-        let intact: Vec<usize> =
-            listed.iter().filter(|(node, listed)| self.is_intact(*node, *listed)).map(|(node, _)| *node).collect();
+        let intact: Vec<usize> = listed
+            .iter()
+            .filter(|(node, listed)| self.is_intact(*node, *listed))
+            .map(|(node, _)| *node)
+            .collect();
         let need = usize::try_from(lineage.sync.need).unwrap_or(usize::MAX);
         let Some(spare) = listed.len().checked_sub(need) else { return };
         let nothing = crate::server::Bits::default();
@@ -185,7 +194,10 @@ impl World {
         });
         if let Some(tx) = lost {
             let gtid = &self.transactions[tx].gtid;
-            let text = format!("too many of the intact ackers {:?} lack the acknowledged {gtid}", lineage.sync.ackers);
+            let text = format!(
+                "too many of the intact ackers {:?} lack the acknowledged {gtid}",
+                lineage.sync.ackers
+            );
             self.violate("I4", text);
         }
     }
@@ -212,7 +224,8 @@ impl World {
             return;
         }
         if !lineage.sync.ackers.contains_key(&self.nodes[replica].name) {
-            let text = format!("{} acknowledges in epoch {epoch} and is not listed", self.nodes[replica].name);
+            let text =
+                format!("{} acknowledges in epoch {epoch} and is not listed", self.nodes[replica].name);
             self.violate("I4", text);
         }
     }
@@ -278,7 +291,8 @@ impl World {
         });
         let newer = state.is_some_and(|state| state.lineage.epoch > epoch);
         if newer || (!is_named && !self.check.wiped && !self.check.restored) {
-            let text = format!("{} opens writes in epoch {epoch}, the store says {state:?}", self.nodes[node].name);
+            let text =
+                format!("{} opens writes in epoch {epoch}, the store says {state:?}", self.nodes[node].name);
             self.violate("I6", text);
         }
         let missing: Vec<usize> = self.acked.minus(&self.nodes[node].server.held).collect();
@@ -309,7 +323,10 @@ impl World {
             return;
         }
         if let Some(other) = (0..self.databases).find(|other| *other != node && self.is_primary(*other)) {
-            let text = format!("{} and {} both say they are the primary", self.nodes[node].name, self.nodes[other].name);
+            let text = format!(
+                "{} and {} both say they are the primary",
+                self.nodes[node].name, self.nodes[other].name
+            );
             self.violate("I7", text);
         }
     }
@@ -319,12 +336,16 @@ impl World {
         let held = |tx: usize| (0..self.databases).any(|other| self.nodes[other].server.held.has(tx));
         if let Some(tx) = dropped.iter().find(|tx| self.acked.has(**tx) && !held(**tx)) {
             let gtid = self.transactions[*tx].gtid.clone();
-            let text = format!("the only copy of the acknowledged {gtid}, on {}, was {why}", self.nodes[node].name);
+            let text =
+                format!("the only copy of the acknowledged {gtid}, on {}, was {why}", self.nodes[node].name);
             self.violate("I10", text);
         }
     }
 
     pub(crate) fn check_reseed(&mut self, node: usize) {
+        if self.is_foreign(node) {
+            self.violate("I10", format!("another cluster's data on {} is replaced", self.nodes[node].name));
+        }
         let host = &self.nodes[node];
         if host.server.is_open(self.now) {
             let text = format!("{} replaces its data while it takes writes", host.name);
@@ -339,7 +360,10 @@ impl World {
             return;
         }
         let changes_roles = |action: &Action| {
-            matches!(action, Action::Claim(_) | Action::HandOver { .. } | Action::Freeze(_) | Action::Reseed { .. })
+            matches!(
+                action,
+                Action::Claim(_) | Action::HandOver { .. } | Action::Freeze(_) | Action::Reseed { .. }
+            )
         };
         let asked = agent.shared.request.is_some();
         if let Some(action) = agent.actions.iter().find(|action| changes_roles(action)).filter(|_| !asked) {
@@ -378,7 +402,8 @@ impl World {
         let theirs = &self.nodes[primary].server;
         (0..self.databases).all(|node| {
             let server = &self.nodes[node].server;
-            server.relay.is_empty() && server.held.minus(&theirs.held).next().is_none()
+            server.relay.is_empty()
+                && server.held.minus(&theirs.held).next().is_none()
                 && theirs.held.minus(&server.held).next().is_none()
         })
     }
@@ -406,7 +431,8 @@ impl World {
         let mut primaries = (0..self.databases).filter(|node| self.is_primary(*node));
         let Some(primary) = primaries.next() else { return Some("nobody leads".to_owned()) };
         let state = self.store.shared.state.as_ref().map(|state| &state.value)?;
-        if state.lineage.primary != self.nodes[primary].name || !self.nodes[primary].server.is_open(self.now) {
+        if state.lineage.primary != self.nodes[primary].name || !self.nodes[primary].server.is_open(self.now)
+        {
             return Some(format!("{} leads and does not write", self.nodes[primary].name));
         }
         for (node, host) in self.nodes.iter().enumerate().take(self.databases) {
@@ -426,12 +452,17 @@ impl World {
                 return Some(format!("{} does not acknowledge", host.name));
             }
         }
-        state.lineage.sync.asynchronous.then(|| "commits are acknowledged by the primary alone".to_owned())
+        state
+            .lineage
+            .sync
+            .asynchronous
+            .then(|| "commits are acknowledged by the primary alone".to_owned())
             .filter(|_| self.able_ackers(primary) >= state.lineage.sync.need)
     }
 
     fn able_ackers(&self, primary: usize) -> u32 {
-        let able = (0..self.databases).filter(|node| *node != primary && self.nodes[*node].agent.tags.may_ack());
+        let able =
+            (0..self.databases).filter(|node| *node != primary && self.nodes[*node].agent.tags.may_ack());
         u32::try_from(able.count()).unwrap_or(0)
     }
 
@@ -445,7 +476,8 @@ impl World {
         let refuses = databases.clone().any(|host| is_refusal(&host.agent.sentence));
         let is_flapping = |text: &str| text.contains("failovers in the last hour");
         let flaps = databases.clone().any(|host| is_flapping(&host.agent.sentence));
-        let rolls = self.check.rolled_back && databases.clone().any(|host| host.agent.sentence.contains("not taking it back"));
+        let rolls = self.check.rolled_back
+            && databases.clone().any(|host| host.agent.sentence.contains("not taking it back"));
         let all_up = databases.clone().all(|host| host.agent.sight.report.health == Health::Running);
         if rolls || (all_up && ((refuses && (self.check.wiped || self.check.restored)) || flaps)) {
             self.check.waits_for_person = true;
@@ -453,7 +485,8 @@ impl World {
             return;
         }
         let problem = problem.unwrap_or_else(|| self.differences());
-        let text = format!("{problem}, {} ms after the last fault; {}", self.scenario.bound_ms, said.join("; "));
+        let text =
+            format!("{problem}, {} ms after the last fault; {}", self.scenario.bound_ms, said.join("; "));
         self.violate("I12", text);
     }
 }

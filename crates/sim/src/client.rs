@@ -62,7 +62,8 @@ impl World {
     }
 
     fn write_something(&mut self) {
-        let old = self.clients.old.filter(|(node, process)| self.nodes[*node].server.process == Some(*process));
+        let old =
+            self.clients.old.filter(|(node, process)| self.nodes[*node].server.process == Some(*process));
         self.clients.old = old.or_else(|| {
             let node = self.clients.target?;
             Some((node, self.nodes[node].server.process?))

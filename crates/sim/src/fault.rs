@@ -30,6 +30,8 @@ pub enum Kind {
     /// Power off, and on at the end with what the disk held this many milliseconds before; only for the primary, whose
     /// host is put back to a snapshot.
     Rollback(usize, u64),
+    /// Data of another cluster is there instead, until a person takes it away.
+    ForeignData(usize),
     /// SIGSTOP of the server.
     StopServer(usize),
     /// The whole host stands still, its clock does not.
@@ -129,7 +131,8 @@ fn kind(random: &mut Random, nodes: usize) -> Kind {
         16..22 => Kind::PauseAgent(node),
         22..27 => Kind::StopServer(node),
         27..34 => Kind::PauseHost(node),
-        34..40 => Kind::PowerLoss(node),
+        34..39 => Kind::PowerLoss(node),
+        39 => Kind::ForeignData(node),
         40 => Kind::Rollback(node, random.between(200, 12_000)),
         41 => Kind::PowerLossAll,
         42..51 => Kind::Cut(site(random, nodes), site(random, nodes)),

@@ -146,7 +146,8 @@ impl World {
         server.replace(log, &self.transactions);
         server.cluster = cluster;
         server.blocked = blocked;
-        if vendor == Vendor::MySql && NEW_IDENTITY {
+        if vendor == Vendor::MySql && !self.scenario.reuses_numbers {
+            // Numbers that the old identity used are never used again.
             server.source_id = source_id;
         }
         self.say(Some(node), |world| format!("the copy holds {}", world.nodes[node].server.position));
@@ -164,6 +165,3 @@ impl World {
         }
     }
 }
-
-/// A copy gets a server identity of its own: numbers that the old one used are never used again.
-const NEW_IDENTITY: bool = true;

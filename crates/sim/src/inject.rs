@@ -46,6 +46,7 @@ impl World {
             }
             Kind::StoreRestore(_) => self.restore(),
             Kind::Unknown(node, count) => self.nodes[node].unknowns += count,
+            Kind::ForeignData(node) => self.put_foreign(node),
             Kind::StallDisk(node) => {
                 self.nodes[node].disk_stalls += 1;
                 if self.nodes[node].disk_stalls == 1 {
@@ -107,6 +108,7 @@ impl World {
             Kind::StoreSlow => self.store.slow -= 1,
             Kind::StallDisk(node) => self.nodes[node].disk_stalls -= 1,
             Kind::SlowServer(node) => self.nodes[node].slow -= 1,
+            Kind::ForeignData(node) => self.take_foreign(node),
             Kind::Pause => self.resume_automation(),
             Kind::Maintenance(node) => {
                 let name = self.nodes[node].name.clone();
@@ -180,7 +182,9 @@ impl World {
         let led = state.filter(|state| state.lineage.primary == self.nodes[node].name);
         let led = led.map(|state| state.lineage.epoch);
         let host = &mut self.nodes[node];
-        if let Some((mut server, record)) = host.disk.take().filter(|(_, kept)| led.is_some() && kept.epoch < led.unwrap_or(0)) {
+        if let Some((mut server, record)) =
+            host.disk.take().filter(|(_, kept)| led.is_some() && kept.epoch < led.unwrap_or(0))
+        {
             server.die();
             server.drop_relay(&self.transactions);
             let incarnation = host.record.incarnation;
@@ -188,8 +192,46 @@ impl World {
             host.record = record;
             host.record.incarnation = incarnation;
             self.check.rolled_back = true;
-            self.say(Some(node), |world| format!("its disk is an old one, with {}", world.nodes[node].server.position));
+            self.say(Some(node), |world| {
+                format!("its disk is an old one, with {}", world.nodes[node].server.position)
+            });
         }
+    }
+
+    /// Not on the primary, whose data could be the only copy.
+    fn put_foreign(&mut self, node: usize) {
+        let state = self.store.shared.state.as_ref().map(|state| &state.value);
+        let Some(state) = state else { return };
+        let held = self.nodes[node].server.held.clone();
+        let needed = (0..self.databases).all(|other| other == node || self.nodes[other].server.held.minus(&held).next().is_none());
+        if state.lineage.primary == self.nodes[node].name || needed || state.lineage.epoch != state.epoch {
+            return;
+        }
+        self.kill_server(node, "its data is another cluster's");
+        let (source, number) = (900, 7);
+        let vendor = self.nodes[node].server.vendor;
+        let (gtid, exact) = (crate::server::gtid(vendor, source, number), crate::server::exact(vendor, source, number));
+        let tx = self.transactions.len();
+        self.transactions.push(crate::server::Transaction { gtid, exact, source, number, epoch: 0, acked_at: None });
+        let server = &mut self.nodes[node].server;
+        server.replace(vec![tx], &self.transactions);
+        server.cluster = Some("another".to_owned());
+        self.nodes[node].record.follows = None;
+        self.nodes[node].record.opened = None;
+    }
+
+    fn take_foreign(&mut self, node: usize) {
+        if self.is_foreign(node) {
+            self.kill_server(node, "a person takes the other cluster's data away");
+            let server = &mut self.nodes[node].server;
+            server.replace(Vec::new(), &self.transactions);
+            server.cluster = None;
+        }
+    }
+
+    /// The data is another cluster's.
+    pub(crate) fn is_foreign(&self, node: usize) -> bool {
+        self.nodes[node].server.cluster.as_deref() == Some("another")
     }
 
     fn isolate(&mut self, site: Site, begins: bool) {

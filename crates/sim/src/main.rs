@@ -1,8 +1,8 @@
 //! `sim`: runs many seeds on several threads and tells of the first violations.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use sim::{Config, Found, Promise, Scenario};

@@ -69,7 +69,8 @@ impl World {
         self.nodes[node].server.die();
         for replica in 0..self.databases {
             let is_connected = matches!(self.nodes[replica].server.io, Io::Connected(_));
-            let is_told = self.link(node, replica) && self.nodes[node].off == 0 && self.nodes[replica].off == 0;
+            let is_told =
+                self.link(node, replica) && self.nodes[node].off == 0 && self.nodes[replica].off == 0;
             if is_connected && self.nodes[replica].server.source == Some(node) && is_told {
                 self.nodes[replica].server.io = Io::Connecting;
             }
@@ -119,7 +120,9 @@ impl World {
         let cursor = match self.start_of(node, primary) {
             Some(cursor) => cursor,
             None => {
-                self.say(Some(node), |_| "replication is refused: the primary lacks what is held here".to_owned());
+                self.say(Some(node), |_| {
+                    "replication is refused: the primary lacks what is held here".to_owned()
+                });
                 self.nodes[node].server.io = Io::Failed;
                 return;
             }

@@ -143,9 +143,20 @@ pub fn explain(scenario: &Scenario) -> String {
     let small = shrink(scenario);
     let (outcome, trace) = play(&small, true);
     let mut text = String::new();
-    let _ = writeln!(text, "seed {}: {:?}, {} nodes, {:?}", small.seed, small.vendor, small.hosts.len(), small.policy.durability);
+    let _ = writeln!(
+        text,
+        "seed {}: {:?}, {} nodes, {:?}",
+        small.seed,
+        small.vendor,
+        small.hosts.len(),
+        small.policy.durability
+    );
     for host in &small.hosts {
-        let _ = writeln!(text, "  {}: {:?}, clock {:+} ppm, {}", host.name, host.tags, host.skew_ppm, host.flavor);
+        let _ = writeln!(
+            text,
+            "  {}: {:?}, clock {:+} ppm, {}",
+            host.name, host.tags, host.skew_ppm, host.flavor
+        );
     }
     for (at, line) in trace.iter().enumerate() {
         // Of many acknowledgements one after the other, the last says enough.

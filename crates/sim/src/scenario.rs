@@ -21,11 +21,14 @@ pub struct Config {
     pub faults_max: usize,
     /// After the last fault the cluster has to be well again within this many virtual milliseconds.
     pub bound_ms: u64,
+    /// Plants a fault in the agents: GTIDs of transactions that were dropped are used again, by a MariaDB server that
+    /// opens writes and by a MySQL server that was cloned into.
+    pub reuses_numbers: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { promise: None, nodes: None, fault_ms: 20_000, faults_max: 8, bound_ms: 90_000 }
+        Self { promise: None, nodes: None, fault_ms: 20_000, faults_max: 8, bound_ms: 90_000, reuses_numbers: false }
     }
 }
 
@@ -70,6 +73,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// See [`Config::bound_ms`].
     pub bound_ms: u64,
+    /// See [`Config::reuses_numbers`].
+    pub reuses_numbers: bool,
 }
 
 /// Lease, as in the spec's defaults.
@@ -125,7 +130,7 @@ impl Scenario {
         };
         let witness = random.chance(20);
         let faults = fault::draw(&mut random, count, config);
-        Self { seed, hosts, witness, vendor, policy, faults, bound_ms: config.bound_ms }
+        Self { seed, hosts, witness, vendor, policy, faults, bound_ms: config.bound_ms, reuses_numbers: config.reuses_numbers }
     }
 
     pub(crate) fn is_lossless(&self) -> bool {

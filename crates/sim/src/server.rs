@@ -99,6 +99,8 @@ pub(crate) struct Server {
     pub(crate) vendor: Vendor,
     /// Identity under which it writes.
     pub(crate) source_id: u32,
+    /// It writes under no lower number than this.
+    pub(crate) number_floor: u64,
     /// The process; none when it does not run.
     pub(crate) process: Option<u64>,
     /// It answers from then on.
@@ -144,6 +146,7 @@ impl Server {
         Self {
             vendor,
             source_id,
+            number_floor: 0,
             process: None,
             ready_at: 0,
             stopped: false,
@@ -193,7 +196,7 @@ impl Server {
             // One sequence for all servers of a domain.
             Vendor::MariaDb => numbers.map(|one| one.number).max(),
         };
-        highest.unwrap_or(0) + 1
+        (highest.unwrap_or(0) + 1).max(self.number_floor)
     }
 
     /// Writes a transaction to the binlog, synced.
@@ -258,7 +261,13 @@ impl Server {
     }
 
     /// A process begins on the data. Answers with the transactions that are dropped.
-    pub(crate) fn start(&mut self, process: u64, ready_at: u64, role: StartRole, all: &[Transaction]) -> Vec<Tx> {
+    pub(crate) fn start(
+        &mut self,
+        process: u64,
+        ready_at: u64,
+        role: StartRole,
+        all: &[Transaction],
+    ) -> Vec<Tx> {
         self.die();
         self.process = Some(process);
         self.ready_at = ready_at;

@@ -48,7 +48,9 @@ impl Store {
         match compare {
             Compare::Leader(seen) => shared.leader.as_ref().map(|leader| leader.modified) == *seen,
             Compare::State(seen) => shared.state.as_ref().map(|state| state.modified) == *seen,
-            Compare::Member(node, seen) => shared.members.get(node).map(|member| member.modified) == Some(*seen),
+            Compare::Member(node, seen) => {
+                shared.members.get(node).map(|member| member.modified) == Some(*seen)
+            }
             Compare::NotPaused => !shared.paused,
         }
     }

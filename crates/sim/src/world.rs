@@ -116,6 +116,7 @@ pub(crate) struct Record {
     pub(crate) incarnation: u64,
     pub(crate) process: Option<u64>,
     pub(crate) follows: Option<(usize, Epoch)>,
+    pub(crate) number_floor: u64,
 }
 
 /// A host with its agent and server.
@@ -329,7 +330,9 @@ impl World {
         if self.trace.is_none() {
             return;
         }
-        let who = node.and_then(|node| self.nodes.get(node)).map_or_else(|| "-".to_owned(), |node| node.name.0.clone());
+        let who = node
+            .and_then(|node| self.nodes.get(node))
+            .map_or_else(|| "-".to_owned(), |node| node.name.0.clone());
         let line = format!("{:>6} {who:<2} {}", self.now, text(self));
         if let Some(trace) = &mut self.trace {
             trace.push(line);
