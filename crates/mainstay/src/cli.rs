@@ -14,11 +14,6 @@ pub(crate) use ha::{
     ProgramArg, ReinitArgs, RenderArgs, ResumeArgs, SwitchArg, SwitchoverArgs,
 };
 
-use crate::ha_args::{
-    AgentArgs, ClusterArgs, FailoverArgs, FencerArgs, HealthArgs, MaintenanceArgs, ReinitArgs, RenderArgs,
-    SwitchoverArgs,
-};
-
 /// Sets up, tunes and keeps the MySQL or MariaDB database under a cloud's control plane.
 #[derive(Debug, Parser)]
 #[command(name = "mainstay", version, propagate_version = true, max_term_width = 100)]
@@ -67,22 +62,6 @@ pub(crate) enum VerbArgs {
     #[command(subcommand)]
     Lab(LabArgs),
     Demo(DemoArgs),
-    Agent(AgentArgs),
-    Fencer(FencerArgs),
-    Health(HealthArgs),
-    Switchover(SwitchoverArgs),
-    Failover(FailoverArgs),
-    /// Promote nobody until resumed. A primary whose lease runs out is fenced all the same.
-    Pause(ClusterArgs),
-    /// End a pause.
-    Resume(ClusterArgs),
-    Maintenance(MaintenanceArgs),
-    Reinit(ReinitArgs),
-    /// Show what each node's agent last decided, why, and what stands against more. Changes nothing.
-    Explain(ClusterArgs),
-    /// Show the epochs of the cluster: who led, since when, and why.
-    History(ClusterArgs),
-    Render(RenderArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
     #[command(hide = true)]
@@ -125,7 +104,7 @@ pub(crate) struct SpecArgs {
     /// The spec. Default: mainstay.toml here, else /etc/mainstay/mainstay.toml.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The node (or, for agents, the witness) of the spec this host is. Default: the one whose name or address is this host's.
+    /// The node of the spec (or the witness) this host is. Default: the one whose name or address is this host's.
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
 }

@@ -71,9 +71,6 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<agent::AgentError>() {
             return error.hint();
         }
-        if let Some(error) = cause.downcast_ref::<agent::AgentError>() {
-            return error.hint();
-        }
         if let Some(error) = cause.downcast_ref::<lab::LabError>() {
             return error.hint();
         }

@@ -6,7 +6,6 @@
 mod cli;
 mod context;
 mod failure;
-mod ha_args;
 mod output;
 mod verbs;
 
@@ -21,8 +20,7 @@ use crate::output::Format;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let is_daemon = matches!(cli.verb, VerbArgs::Agent(_) | VerbArgs::Fencer(_));
-    log_to_stderr(cli.verbose.max(u8::from(is_daemon)));
+    log_to_stderr(cli.verbose, &cli.verb);
     server::install_tls_provider();
     if let Err(error) = host::process::forbid_core_dump() {
         tracing::warn!(%error, "a crash of this process could write secrets to a core file");
@@ -69,18 +67,6 @@ async fn run(cli: Cli) -> Verb {
         VerbArgs::Openstack(args) => verbs::openstack::run(format, &args),
         VerbArgs::Lab(args) => verbs::lab::run(format, &args).await,
         VerbArgs::Demo(args) => verbs::demo::run(&args).await,
-        VerbArgs::Agent(args) => verbs::agent::run(&args).await,
-        VerbArgs::Fencer(args) => verbs::agent::fencer(&args).await,
-        VerbArgs::Health(args) => verbs::agent::health(&args).await,
-        VerbArgs::Switchover(args) => verbs::operate::switchover(format, &args).await,
-        VerbArgs::Failover(args) => verbs::operate::failover(format, &args).await,
-        VerbArgs::Pause(args) => verbs::operate::pause(format, &args, true).await,
-        VerbArgs::Resume(args) => verbs::operate::pause(format, &args, false).await,
-        VerbArgs::Maintenance(args) => verbs::operate::maintenance(format, &args).await,
-        VerbArgs::Reinit(args) => verbs::operate::reinit(format, &args).await,
-        VerbArgs::Explain(args) => verbs::operate::explain(format, &args).await,
-        VerbArgs::History(args) => verbs::operate::history(format, &args).await,
-        VerbArgs::Render(args) => verbs::render::run(&args).await,
         VerbArgs::Completions(args) => verbs::generated::completions(&args),
         VerbArgs::Man(args) => verbs::generated::man(&args),
         VerbArgs::Supervise(args) => verbs::supervise::run(&args).await,

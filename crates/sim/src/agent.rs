@@ -344,6 +344,8 @@ impl World {
         }
         let host = &mut self.nodes[node];
         let sight = &mut host.agent.sight;
+        // Whose the data is, is written beside it: it can be read from a server that does not run.
+        sight.report.cluster.clone_from(&host.server.cluster);
         if host.server.process.is_none() {
             return;
         }

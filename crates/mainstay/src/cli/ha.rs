@@ -12,7 +12,9 @@ use super::SpecArgs;
 ///
 /// Logs to standard error; ends on SIGTERM or SIGINT. `mainstay render systemd` writes its unit.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay agent\n  mainstay agent --config /etc/mainstay/mainstay.toml --node db1")]
+#[command(
+    after_help = "Examples:\n  mainstay agent\n  mainstay agent --config /etc/mainstay/mainstay.toml --node db1"
+)]
 pub(crate) struct AgentArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,
@@ -20,7 +22,9 @@ pub(crate) struct AgentArgs {
 
 /// Run the fencer of this node: kills the server should its agent hang beyond the lease.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mainstay fencer\n  mainstay fencer --config /etc/mainstay/mainstay.toml --node db1")]
+#[command(
+    after_help = "Examples:\n  mainstay fencer\n  mainstay fencer --config /etc/mainstay/mainstay.toml --node db1"
+)]
 pub(crate) struct FencerArgs {
     #[command(flatten)]
     pub(crate) spec: SpecArgs,

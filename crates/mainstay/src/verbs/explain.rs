@@ -33,9 +33,9 @@ impl Host {
     }
 
     fn is_good(&self) -> bool {
-        self.explained
-            .as_ref()
-            .is_some_and(|it| it.vetoes.is_empty() && it.unsafe_settings.is_empty() && it.store_error.is_none())
+        self.explained.as_ref().is_some_and(|it| {
+            it.vetoes.is_empty() && it.unsafe_settings.is_empty() && it.store_error.is_none()
+        })
     }
 }
 

@@ -11,7 +11,8 @@ pub(crate) async fn run(format: Format, args: &ReinitArgs) -> Verb {
     let client = context::client(&loaded, &args.spec).await?;
     let cluster = client.cluster().await.map_err(context::unanswered)?;
     if !args.yes {
-        let question = format!("This destroys the data on {0} and copies it anew. Type {0} to go on:", args.name);
+        let question =
+            format!("This destroys the data on {0} and copies it anew. Type {0} to go on:", args.name);
         confirm_name(&question, &args.name)?;
     }
     let epoch = cluster.state.map(|state| state.epoch);

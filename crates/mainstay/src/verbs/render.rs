@@ -83,7 +83,9 @@ fn unfit(error: TrafficError) -> Failure {
         TrafficError::NoMember(_) | TrafficError::Witness(_) => "name a node of the spec with --node",
         TrafficError::NotTheKeeper(_) => "set `keeper` in [ha.address] of the spec",
         TrafficError::Families { .. } => "give both addresses of one family in the spec",
-        TrafficError::Unquotable(_) => "put the file where its path has letters, digits, `-`, `_` and `/` only",
+        TrafficError::Unquotable(_) => {
+            "put the file where its path has letters, digits, `-`, `_` and `/` only"
+        }
     };
     Failure::new(error, hint)
 }

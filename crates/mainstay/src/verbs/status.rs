@@ -135,7 +135,9 @@ pub(crate) async fn run(format: Format, args: &StatusArgs) -> Verb {
     loop {
         let cluster = setup::cluster_status(&loaded.spec, jiff::Timestamp::now()).await;
         let ha = match &loaded.spec.ha {
-            Some(_) => Some(agents(&loaded, &args.spec).await.unwrap_or_else(|failure| Agents::silent(&failure))),
+            Some(_) => {
+                Some(agents(&loaded, &args.spec).await.unwrap_or_else(|failure| Agents::silent(&failure)))
+            }
             None => None,
         };
         let status = Status { cluster, ha };

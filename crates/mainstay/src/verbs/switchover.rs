@@ -61,7 +61,9 @@ pub(crate) fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
     match output::ask(question) {
         Some(answer) if ["y", "yes"].contains(&answer.to_ascii_lowercase().as_str()) => Ok(()),
         Some(_) => Err(Failure::said("not confirmed; nothing was changed", "answer y to go on")),
-        None => Err(Failure::said("there is no terminal to ask on; nothing was changed", "give --yes to go on")),
+        None => {
+            Err(Failure::said("there is no terminal to ask on; nothing was changed", "give --yes to go on"))
+        }
     }
 }
 
@@ -70,7 +72,9 @@ pub(crate) fn confirm_name(question: &str, name: &str) -> Result<(), Failure> {
     match output::ask(question) {
         Some(answer) if answer == name => Ok(()),
         Some(_) => Err(Failure::said("not confirmed; nothing was changed", "type the node's name exactly")),
-        None => Err(Failure::said("there is no terminal to ask on; nothing was changed", "give --yes to go on")),
+        None => {
+            Err(Failure::said("there is no terminal to ask on; nothing was changed", "give --yes to go on"))
+        }
     }
 }
 
