@@ -9,8 +9,9 @@ use ha::{
 };
 use store::{Committed, Compare};
 
+use crate::accounts::source_digest;
 use crate::config::Config;
-use crate::database::{Database, source_digest};
+use crate::database::Database;
 use crate::error::AgentError;
 use crate::keys::{self, Answer, HistoryEntry};
 use crate::lease::Holding;

@@ -3,15 +3,14 @@
 //! Every call has a limit and none retries; what to do about a failure is decided elsewhere.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use flavor::{Flavor, GtidSet, SEMI_SYNC_TIMEOUT_NEVER_MS, SEMI_SYNC_WAIT_POINT, Source, SourceTls, Vendor};
+use flavor::{Flavor, GtidSet, SEMI_SYNC_TIMEOUT_NEVER_MS, SEMI_SYNC_WAIT_POINT, Vendor};
 use ha::NodeName;
-use secrecy::ExposeSecret as _;
 use server::{Connection, Limits, Row, ServerError, Sql, Target};
 
-use crate::config::{Config, HEARTBEAT_MS, NET_TIMEOUT_SECONDS};
+use crate::accounts::{SourceParts, account, accounts, change_source, quoted};
+use crate::config::{Config, NET_TIMEOUT_SECONDS};
 use crate::error::AgentError;
 
 /// A look at the server that takes longer than this counts as no answer.
@@ -577,126 +576,5 @@ fn source_of(row: &Row, flavor: Flavor) -> SourceLook {
         io_error: error(columns.last_io_errno, columns.last_io_error),
         sql_error: error(columns.last_sql_errno, columns.last_sql_error),
         lag_seconds: row.parsed(columns.seconds_behind),
-    }
-}
-
-fn quoted(literal: Result<String, sqltext::QuoteError>) -> Result<String, AgentError> {
-    literal.map_err(|error| AgentError::Refused(error.to_string()))
-}
-
-/// The literals of a connection to a source.
-struct SourceParts {
-    address: IpAddr,
-    port: u16,
-    host: String,
-    user: String,
-    password: secrecy::SecretString,
-    ca: Option<String>,
-    delay_seconds: u32,
-}
-
-impl SourceParts {
-    fn new(config: &Config, primary: &NodeName) -> Result<Self, AgentError> {
-        let node = config
-            .spec
-            .node(&primary.0)
-            .ok_or_else(|| AgentError::Refused(format!("the spec has no node {primary}")))?;
-        let ca = match &config.spec.tls {
-            Some(tls) => Some(quoted(sqltext::quote_string(&tls.dir.join("ca.pem").to_string_lossy()))?),
-            None => None,
-        };
-        let password = config.replication_password()?;
-        Ok(Self {
-            address: node.address,
-            port: node.port,
-            host: quoted(sqltext::quote_string(&node.address.to_string()))?,
-            user: quoted(sqltext::quote_string(&config.account(&config.me)))?,
-            password: quoted(sqltext::quote_string(password.expose_secret()))?.into(),
-            ca,
-            delay_seconds: config.tags().delay_seconds,
-        })
-    }
-
-    fn source(&self) -> Source<'_> {
-        Source {
-            host: &self.host,
-            port: self.port,
-            user: &self.user,
-            password: self.password.expose_secret(),
-            tls: self.ca.as_ref().map_or(SourceTls::Off, |ca_file| SourceTls::Verified { ca_file }),
-            heartbeat_ms: HEARTBEAT_MS,
-            connect_retry_seconds: 1,
-            delay_seconds: self.delay_seconds,
-        }
-    }
-}
-
-/// The statement that points this server at a primary, and how it is shown.
-fn change_source(
-    config: &Config,
-    primary: &NodeName,
-    flavor: Flavor,
-) -> Result<(String, String), AgentError> {
-    let parts = SourceParts::new(config, primary)?;
-    Ok((flavor.statements().change_source(&parts.source()), format!("CHANGE SOURCE TO {primary} ...")))
-}
-
-/// A digest of that statement, to notice when it would be another.
-pub(crate) fn source_digest(
-    config: &Config,
-    primary: &NodeName,
-    flavor: Flavor,
-) -> Result<String, AgentError> {
-    let (statement, _) = change_source(config, primary, flavor)?;
-    Ok(host::files::sha256_hex(statement.as_bytes()))
-}
-
-fn account(config: &Config, node: &NodeName) -> Result<String, AgentError> {
-    let address = config.hosts.get(node).map(|address| account_host(*address)).unwrap_or_default();
-    quoted(sqltext::quote_account(&config.account(node), &address))
-}
-
-/// On one host, connections to any loopback address come from the first.
-fn account_host(address: IpAddr) -> String {
-    if address.is_loopback() { "127.0.0.1".to_owned() } else { address.to_string() }
-}
-
-/// The accounts of the other nodes that are not there yet, each from its own address only.
-fn accounts(
-    config: &Config,
-    flavor: Flavor,
-    there: &BTreeSet<&str>,
-    admit: &BTreeSet<NodeName>,
-) -> Result<Vec<Sql>, AgentError> {
-    let password = config.replication_password()?;
-    let password = quoted(sqltext::quote_string(password.expose_secret()))?;
-    let require = if config.spec.tls.is_some() { "REQUIRE SSL" } else { "REQUIRE NONE" };
-    let privileges = match flavor.vendor {
-        // Cloning needs BACKUP_ADMIN at the donor.
-        Vendor::MySql => "REPLICATION SLAVE, BACKUP_ADMIN",
-        Vendor::MariaDb => "REPLICATION SLAVE",
-    };
-    let mut statements = Vec::new();
-    for node in config.policy.nodes.iter().filter(|node| **node != config.me) {
-        if there.contains(config.account(node).as_str()) {
-            continue;
-        }
-        let account = account(config, node)?;
-        let lock = if admit.contains(node) { "ACCOUNT UNLOCK" } else { "ACCOUNT LOCK" };
-        let create = format!("CREATE USER {account} IDENTIFIED BY {password} {require} {lock}");
-        statements.push(Sql::secret(create, format!("CREATE USER {account} ...")));
-        statements.push(Sql::plain(format!("GRANT {privileges} ON *.* TO {account}")));
-    }
-    Ok(statements)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_addresses_are_one_host() {
-        assert_eq!(account_host("127.0.0.3".parse().unwrap()), "127.0.0.1");
-        assert_eq!(account_host("10.0.0.3".parse().unwrap()), "10.0.0.3");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! One loop a node ([`run`]); HTTP for proxies, people and other agents; a fence that does not need the loop.
 
+mod accounts;
 mod act;
 mod audit;
 mod client;

@@ -19,13 +19,13 @@ const GONE: Duration = Duration::from_secs(10);
 /// What starts and ends the server.
 #[derive(Debug)]
 pub(crate) struct Process {
-    manager: Manager,
+    starter: Starter,
     node: Node,
     data_owner: Option<String>,
 }
 
 #[derive(Debug)]
-enum Manager {
+enum Starter {
     /// A process of the agent's own, which outlives the agent.
     Own { service: ProcessService, flavor: Flavor },
     /// A unit of systemd, told by an option file how to start.
@@ -50,14 +50,14 @@ impl Process {
             }
         };
         let data_owner = host::users::is_root().then(|| spec.service.user.clone());
-        let manager = if is_unit {
+        let starter = if is_unit {
             let folder = spec.config.file.as_ref().and_then(|file| file.parent()).ok_or_else(|| {
                 AgentError::config(
                     "`file` under [config] is not set, so there is no folder for the agent's option file",
                     "set it to the drop-in that `mainstay apply` writes",
                 )
             })?;
-            Manager::Unit {
+            Starter::Unit {
                 unit: Systemd::new(&spec.service.unit),
                 options: folder.join("zz-mainstay-agent.cnf"),
                 vendor: spec.cluster.server,
@@ -71,16 +71,16 @@ impl Process {
                 log_file: state.join(format!("{}.log", node.name)),
                 user: None,
             };
-            Manager::Own { service, flavor }
+            Starter::Own { service, flavor }
         };
-        Ok(Self { manager, node: node.clone(), data_owner })
+        Ok(Self { starter, node: node.clone(), data_owner })
     }
 
     /// The server's process, if it runs.
     pub(crate) async fn running(&self) -> Result<Option<ProcessId>, AgentError> {
-        match &self.manager {
-            Manager::Own { service, .. } => Ok(service.pid()?),
-            Manager::Unit { unit, .. } => {
+        match &self.starter {
+            Starter::Own { service, .. } => Ok(service.pid()?),
+            Starter::Unit { unit, .. } => {
                 let state = unit.state().await?;
                 Ok(state.main_pid.and_then(|pid| ProcessId::of(pid).ok()))
             }
@@ -93,8 +93,8 @@ impl Process {
         if let Err(error) = server::clear_dead_socket_lock(&self.node.socket) {
             tracing::warn!(socket = %self.node.socket.display(), %error, "a dead server's socket lock stays");
         }
-        match &self.manager {
-            Manager::Own { service, flavor } => {
+        match &self.starter {
+            Starter::Own { service, flavor } => {
                 if let Some(folder) = self.node.socket.parent() {
                     let owner = self.data_owner.clone();
                     files::ensure_dir(folder, &Ownership { mode: 0o755, owner, group: None })?;
@@ -102,7 +102,7 @@ impl Process {
                 service.start_detached_with(&arguments(*flavor, role))?;
                 Ok(())
             }
-            Manager::Unit { unit, options, vendor } => {
+            Starter::Unit { unit, options, vendor } => {
                 let flavor = ServerProgram::find(None, *vendor).await?.flavor();
                 let lines: Vec<String> = arguments(flavor, role)
                     .iter()

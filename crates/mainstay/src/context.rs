@@ -74,19 +74,20 @@ pub(crate) async fn this_node(loaded: &Loaded, args: &SpecArgs) -> Result<Node, 
     }
 }
 
-/// The node or witness this host is: the one named, else the node as [`this_node`] finds it, else the witness with
-/// this host's name or address.
+/// The node or witness this host is: the one named, else the witness with this host's name or address, else as
+/// [`this_node`] finds it.
 pub(crate) async fn this_member(loaded: &Loaded, args: &SpecArgs) -> Result<String, Failure> {
     if let Some(name) = &args.node {
         return Ok(name.clone());
     }
-    let witnesses = loaded.spec.ha.iter().flat_map(|ha| &ha.witnesses);
-    if loaded.spec.ha.as_ref().is_some_and(|ha| !ha.witnesses.is_empty()) {
+    let witnesses = loaded.spec.ha.as_ref().map_or(&[][..], |ha| &ha.witnesses);
+    if !witnesses.is_empty() {
         let host = host::facts::collect().await?;
-        let here = |name: &str, address: &std::net::IpAddr| {
-            name == host.hostname || (!address.is_loopback() && host.addresses.contains(address))
-        };
-        if let Some(witness) = witnesses.into_iter().find(|witness| here(&witness.name, &witness.address)) {
+        let here = witnesses.iter().find(|witness| {
+            witness.name == host.hostname
+                || (!witness.address.is_loopback() && host.addresses.contains(&witness.address))
+        });
+        if let Some(witness) = here {
             return Ok(witness.name.clone());
         }
     }
@@ -105,14 +106,16 @@ pub(crate) async fn client(loaded: &Loaded, args: &SpecArgs) -> Result<agent::Cl
 
 /// Says in words that no agent answers, and what to do about it.
 pub(crate) fn unanswered(error: agent::AgentError) -> Failure {
-    match error {
-        agent::AgentError::Peer { answered: false, .. } => Failure::new(
+    if let agent::AgentError::Peer { answered, .. } = &error {
+        if *answered {
+            return Failure::new(error, "mainstay explain");
+        }
+        return Failure::new(
             anyhow::Error::new(error).context("no agent of the cluster answers"),
             "see on its hosts whether `mainstay agent` runs, and what it logs",
-        ),
-        agent::AgentError::Peer { answered: true, .. } => Failure::new(error, "mainstay explain"),
-        error => error.into(),
+        );
     }
+    error.into()
 }
 
 /// A path as absolute, for messages and files that outlive this process's folder.

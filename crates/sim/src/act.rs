@@ -467,7 +467,10 @@ impl World {
         let Some(source) = self.find(primary) else { return false };
         let host = &mut self.nodes[node];
         if host.server.cluster.as_deref() == Some("another") {
-            self.violate("I8", format!("another cluster's data on {} is made to follow", self.nodes[node].name));
+            self.violate(
+                "I8",
+                format!("another cluster's data on {} is made to follow", self.nodes[node].name),
+            );
             return false;
         }
         let is_set_up = host.server.source == Some(source) && host.record.follows.is_some();

@@ -203,16 +203,25 @@ impl World {
         let state = self.store.shared.state.as_ref().map(|state| &state.value);
         let Some(state) = state else { return };
         let held = self.nodes[node].server.held.clone();
-        let needed = (0..self.databases).all(|other| other == node || self.nodes[other].server.held.minus(&held).next().is_none());
+        let needed = (0..self.databases)
+            .all(|other| other == node || self.nodes[other].server.held.minus(&held).next().is_none());
         if state.lineage.primary == self.nodes[node].name || needed || state.lineage.epoch != state.epoch {
             return;
         }
         self.kill_server(node, "its data is another cluster's");
         let (source, number) = (900, 7);
         let vendor = self.nodes[node].server.vendor;
-        let (gtid, exact) = (crate::server::gtid(vendor, source, number), crate::server::exact(vendor, source, number));
+        let (gtid, exact) =
+            (crate::server::gtid(vendor, source, number), crate::server::exact(vendor, source, number));
         let tx = self.transactions.len();
-        self.transactions.push(crate::server::Transaction { gtid, exact, source, number, epoch: 0, acked_at: None });
+        self.transactions.push(crate::server::Transaction {
+            gtid,
+            exact,
+            source,
+            number,
+            epoch: 0,
+            acked_at: None,
+        });
         let server = &mut self.nodes[node].server;
         server.replace(vec![tx], &self.transactions);
         server.cluster = Some("another".to_owned());

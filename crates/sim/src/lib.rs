@@ -9,6 +9,7 @@ mod act;
 mod agent;
 mod check;
 mod client;
+mod exhaustive;
 mod fault;
 mod host;
 mod inject;
@@ -21,6 +22,7 @@ mod store;
 mod world;
 
 pub use check::Violation;
+pub use exhaustive::{exhaust, kinds, sequences};
 pub use fault::{Fault, Kind, Site};
 pub use run::{Found, Outcome, explain, play, replay, run, search, shrink};
 pub use scenario::{Config, Host, Promise, Scenario};

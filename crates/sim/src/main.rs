@@ -1,9 +1,11 @@
 //! `sim`: runs many seeds on several threads and tells of the first violations.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command, with nobody else to print for it")]
+
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sim::{Config, Found, Promise, Scenario};
 
@@ -13,12 +15,20 @@ struct Arguments {
     threads: u64,
     show: usize,
     trace: Option<u64>,
+    exhaustive: Option<usize>,
     config: Config,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed =
-        Arguments { seeds: 1_000, start: 0, threads: 1, show: 1, trace: None, config: Config::default() };
+    let mut parsed = Arguments {
+        seeds: 1_000,
+        start: 0,
+        threads: 1,
+        show: 1,
+        trace: None,
+        exhaustive: None,
+        config: Config::default(),
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -29,6 +39,8 @@ fn arguments() -> Result<Arguments, String> {
             "--threads" => parsed.threads = number(value()?)?.clamp(1, 64),
             "--show" => parsed.show = usize::try_from(number(value()?)?).unwrap_or(1),
             "--trace" => parsed.trace = Some(number(value()?)?),
+            "--exhaustive" => parsed.exhaustive = Some(3),
+            "--depth" => parsed.exhaustive = usize::try_from(number(value()?)?).ok(),
             "--nodes" => parsed.config.nodes = usize::try_from(number(value()?)?).ok(),
             "--config" => {
                 parsed.config.promise = match value()?.as_str() {
@@ -74,6 +86,61 @@ fn search(arguments: &Arguments) -> Found {
     found
 }
 
+/// Every sequence of faults, for two and three nodes, both vendors and both promises.
+fn exhaust(depth: usize, threads: u64) -> (Found, Vec<Scenario>) {
+    let sequences = sim::sequences(depth);
+    let mut clusters = Vec::new();
+    for nodes in [2, 3] {
+        for promise in [Promise::Lossless, Promise::Available] {
+            let config = Config { nodes: Some(nodes), promise: Some(promise), ..Config::default() };
+            for vendor in [flavor::Vendor::MySql, flavor::Vendor::MariaDb] {
+                let seed = (0..1_000).find(|seed| Scenario::new(*seed, &config).vendor == vendor);
+                clusters.extend(seed.map(|seed| (seed, config)));
+            }
+        }
+    }
+    let pieces: Vec<_> = clusters
+        .iter()
+        .flat_map(|cluster| sequences.chunks(500).map(move |chunk| (*cluster, chunk)))
+        .collect();
+    let next = AtomicU64::new(0);
+    let all = Mutex::new((Found::default(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(((seed, config), chunk)) =
+                    usize::try_from(next.fetch_add(1, Ordering::Relaxed))
+                        .ok()
+                        .and_then(|index| pieces.get(index))
+                {
+                    let (found, wrong) = sim::exhaust(*seed, config, chunk);
+                    if let Ok(mut all) = all.lock() {
+                        all.0.join(found);
+                        all.1.extend(wrong);
+                    }
+                }
+            });
+        }
+    });
+    all.into_inner().unwrap_or_default()
+}
+
+fn report(found: &Found, seconds: f64) -> ExitCode {
+    println!(
+        "simulated {} runs, {} violations, {} writes acknowledged, {} given up as announced, {} runs wait for a person, \
+         settled within {} ms, {} virtual s a run, {:.0} runs/s",
+        found.runs,
+        found.violations.len(),
+        found.acked,
+        found.given_up,
+        found.waiting,
+        found.settled_ms_max,
+        found.virtual_ms / 1_000 / found.runs.max(1),
+        Duration::from_secs(found.runs).as_secs_f64() / seconds.max(0.001),
+    );
+    if found.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn main() -> ExitCode {
     let arguments = match arguments() {
         Ok(arguments) => arguments,
@@ -87,6 +154,13 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let began = Instant::now();
+    if let Some(depth) = arguments.exhaustive {
+        let (found, wrong) = exhaust(depth, arguments.threads);
+        for scenario in wrong.iter().take(arguments.show) {
+            println!("{}", sim::explain(scenario));
+        }
+        return report(&found, began.elapsed().as_secs_f64());
+    }
     let found = search(&arguments);
     let seconds = began.elapsed().as_secs_f64();
     for (seed, violation) in &found.violations {
@@ -95,17 +169,5 @@ fn main() -> ExitCode {
     for (seed, _) in found.violations.iter().take(arguments.show) {
         println!("\n{}", sim::explain(&Scenario::new(*seed, &arguments.config)));
     }
-    println!(
-        "simulated {} runs, {} violations, {} writes acknowledged, {} given up as announced, {} runs wait for a person, \
-         settled within {} ms, {:.0} virtual s a run, {:.0} runs/s",
-        found.runs,
-        found.violations.len(),
-        found.acked,
-        found.given_up,
-        found.waiting,
-        found.settled_ms_max,
-        found.virtual_ms as f64 / 1_000.0 / found.runs.max(1) as f64,
-        found.runs as f64 / seconds.max(0.001),
-    );
-    if found.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report(&found, seconds)
 }

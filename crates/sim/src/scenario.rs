@@ -28,7 +28,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { promise: None, nodes: None, fault_ms: 20_000, faults_max: 8, bound_ms: 90_000, reuses_numbers: false }
+        Self {
+            promise: None,
+            nodes: None,
+            fault_ms: 20_000,
+            faults_max: 8,
+            bound_ms: 90_000,
+            reuses_numbers: false,
+        }
     }
 }
 
@@ -130,7 +137,16 @@ impl Scenario {
         };
         let witness = random.chance(20);
         let faults = fault::draw(&mut random, count, config);
-        Self { seed, hosts, witness, vendor, policy, faults, bound_ms: config.bound_ms, reuses_numbers: config.reuses_numbers }
+        Self {
+            seed,
+            hosts,
+            witness,
+            vendor,
+            policy,
+            faults,
+            bound_ms: config.bound_ms,
+            reuses_numbers: config.reuses_numbers,
+        }
     }
 
     pub(crate) fn is_lossless(&self) -> bool {

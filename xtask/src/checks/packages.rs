@@ -18,7 +18,6 @@ const BANNED: &[(&str, &str)] = &[
     ("native-tls", "TLS is rustls: choose the dependency's rustls feature"),
     ("chrono", "time is jiff"),
     ("time", "time is jiff"),
-    ("reqwest", "it is 60 packages for one request: speak HTTP with hyper"),
     ("nix", "system calls are rustix"),
 ];
 

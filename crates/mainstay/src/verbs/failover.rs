@@ -83,3 +83,76 @@ pub(crate) async fn run(format: Format, args: &FailoverArgs) -> Verb {
     let epoch = cluster.state.map(|state| state.epoch);
     ask(format, &client, "/failover", Some(&args.to), epoch).await
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    const SPEC: &str = "[cluster]\nname = \"t\"\nserver = \"mariadb\"\ntopology = \"replication\"\n\
+        [[node]]\nname = \"a\"\naddress = \"10.0.0.1\"\nserver_id = 1\n\
+        [[node]]\nname = \"b\"\naddress = \"10.0.0.2\"\nserver_id = 2\n\
+        [[node]]\nname = \"c\"\naddress = \"10.0.0.3\"\nserver_id = 3\n";
+
+    fn cluster(positions: &[(&str, &str)]) -> Cluster {
+        let members = positions.iter().map(|(name, position)| {
+            let mut server = ha::ServerReport::unseen();
+            server.position = GtidSet::parse(position).unwrap();
+            let member = ha::Member {
+                agent: String::new(),
+                beat: 0,
+                seen: 0,
+                witness: false,
+                server,
+                epoch: 1,
+                opened: None,
+                frozen: None,
+                tags: ha::Tags::default(),
+                work: None,
+            };
+            (NodeName::new(*name), member)
+        });
+        Cluster {
+            leader: None,
+            state: None,
+            members: members.collect(),
+            paused: false,
+            maintenance: Vec::new(),
+            request: None,
+            history: Vec::new(),
+            answer: None,
+        }
+    }
+
+    fn loss(positions: &[(&str, &str)], to: &str) -> Loss {
+        let (spec, _) = Spec::parse(SPEC, "test").unwrap();
+        Loss::of(&spec, &cluster(positions), &NodeName::new(to)).unwrap()
+    }
+
+    const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    #[test]
+    fn what_another_holds_beyond_the_target_is_lost() {
+        let (nine, five) = (format!("{UUID}:1-9"), format!("{UUID}:1-5"));
+        let positions = [("a", nine.as_str()), ("b", five.as_str()), ("c", five.as_str())];
+        let lost = loss(&positions, "b");
+        assert_eq!(lost.beyond.keys().map(|name| name.0.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(lost.beyond[&NodeName::new("a")], GtidSet::parse(&format!("{UUID}:6-9")).unwrap());
+        assert!(!lost.is_none() && lost.to_string().contains("up to 4 transactions"), "{lost}");
+        assert!(loss(&positions, "a").is_none());
+    }
+
+    #[test]
+    fn a_node_that_never_reported_may_hold_anything() {
+        let five = format!("{UUID}:1-5");
+        let lost = loss(&[("b", &five), ("c", &five)], "b");
+        assert_eq!(lost.unknown, [NodeName::new("a")]);
+        assert!(!lost.is_none());
+    }
+
+    #[test]
+    fn one_that_never_reported_is_not_promoted() {
+        let (spec, _) = Spec::parse(SPEC, "test").unwrap();
+        assert!(Loss::of(&spec, &cluster(&[]), &NodeName::new("b")).is_err());
+    }
+}

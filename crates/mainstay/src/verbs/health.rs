@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -48,14 +48,7 @@ pub(crate) async fn run(format: Format, args: &HealthArgs) -> Verb {
     let own = own.ok_or_else(|| {
         Failure::said(format!("the spec has neither a node nor a witness {name}"), "name another with --node")
     })?;
-    let address = match ha.api.bind.first() {
-        _ if ha.api.bind.contains(&own) => own,
-        None => own,
-        Some(bound) if bound.is_unspecified() => own,
-        Some(bound) => *bound,
-    };
-    let address = if address.is_unspecified() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { address };
-    let place = SocketAddr::new(address, ha.api.health_port);
+    let place = SocketAddr::new(listening(&ha.api.bind, own), ha.api.health_port);
     let path = format!("/{}", args.path.trim_start_matches('/'));
     let answer = match tokio::time::timeout(LIMIT, status(place, &path)).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
@@ -71,6 +64,15 @@ pub(crate) async fn run(format: Format, args: &HealthArgs) -> Verb {
         output::result(format, &health);
     }
     Ok(if health.good { Outcome::Good } else { Outcome::Negative })
+}
+
+/// Where the agent of a host with this address can be asked.
+fn listening(bind: &[IpAddr], own: IpAddr) -> IpAddr {
+    let listens_on = |address: &IpAddr| *address == own || address.is_unspecified();
+    match bind.first() {
+        Some(first) if !bind.iter().any(listens_on) => *first,
+        Some(_) | None => own,
+    }
 }
 
 /// The status that a GET is answered with.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use agent::Client;
+use host::users;
 use serde::Serialize;
 
 use crate::cli::SwitchoverArgs;
@@ -78,11 +79,9 @@ pub(crate) fn confirm_name(question: &str, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Who asks, for the history: `user@host`.
+/// Who asks, for the history: `user@host`, and who they were before sudo.
 fn who() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        .unwrap_or_else(|| "somebody".to_owned());
-    format!("{user}@{}", host::users::hostname())
+    let user = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    let user = user.unwrap_or_else(|| users::user_name(users::current_uid()));
+    format!("{user}@{}", users::hostname())
 }

@@ -11,6 +11,7 @@
 
 mod bench;
 mod command_line;
+mod high_availability;
 mod real_bare_host;
 mod real_faults;
 mod real_keystone;
