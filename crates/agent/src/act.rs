@@ -350,6 +350,8 @@ impl Node {
         let killed = process.kill().await;
         self.stand_down().await;
         killed?;
+        // What is done next in this tick rests on its end.
+        self.note_process(None);
         self.hook("fenced", why);
         Ok(())
     }

@@ -107,7 +107,7 @@ impl Node {
         }
     }
 
-    fn note_process(&mut self, running: Option<ProcessId>) {
+    pub(crate) fn note_process(&mut self, running: Option<ProcessId>) {
         let now = now();
         if running == self.sight.process {
             return;
@@ -145,7 +145,8 @@ impl Node {
                 let kept = self.record.kept();
                 if kept.process.as_deref() != Some(&name)
                     && let Err(error) = self.record.change(|kept| {
-                        kept.incarnation += 1;
+                        // Never one of before, even if the record was lost.
+                        kept.incarnation = (kept.incarnation + 1).max(crate::time::wall_seconds());
                         kept.process = Some(name);
                     })
                 {

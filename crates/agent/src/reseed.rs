@@ -59,7 +59,9 @@ impl Node {
         self.record.change(|kept| {
             kept.opened = None;
             kept.follows = None;
+            kept.incarnation += 1;
         })?;
+        self.sight.report.incarnation = self.record.kept().incarnation;
         let saved = save_binlogs(&self.config, &node, self.executed()).await?;
         tracing::warn!(%donor, saved = %saved.display(), "taking a new copy of the data");
         *self.work.lock().await = Some(format!("taking a copy of {donor}"));

@@ -29,7 +29,7 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
         return fence_if_open(seen.view.local, "the store knows no cluster")
             .unwrap_or_else(|| found::found(seen, None));
     };
-    let newest = newest_epoch(seen.shared, seen.view.local);
+    let newest = newest_epoch(seen.shared, seen.view.local, &state.value.cluster);
     let state_modified = state.modified;
     let state = &state.value;
     if let Some(foreign) = foreign_data(seen.view.local, state) {
@@ -37,7 +37,7 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
         return fence_if_open(seen.view.local, &why)
             .unwrap_or_else(|| Decision::rest(format!("{why}; leaving it alone")));
     }
-    let opened = newest_opened(seen.shared, seen.view.local);
+    let opened = newest_opened(seen.shared, seen.view.local, &state.cluster);
     if newest > state.epoch || opened > state.lineage.epoch {
         let why = format!(
             "the store is older than the nodes (epoch {}, opened {} there, {newest} and {opened} here)",
@@ -132,15 +132,22 @@ fn foreign_data<'a>(local: &'a Local, state: &State) -> Option<&'a str> {
     local.server.cluster.as_deref().filter(|cluster| *cluster != state.cluster)
 }
 
-/// The highest epoch that any node says it has heard of.
-fn newest_epoch(shared: &Shared, local: &Local) -> Epoch {
-    let members = shared.members.values().map(|member| member.value.epoch);
+/// The highest epoch that any node of the cluster says it has heard of: one with another's data counts another's.
+fn newest_epoch(shared: &Shared, local: &Local, cluster: &str) -> Epoch {
+    let members = shared.members.values().filter(|member| is_ours(&member.value, cluster));
+    let members = members.map(|member| member.value.epoch);
     members.max().unwrap_or(0).max(local.epoch)
 }
 
+/// A report of this cluster's data, or of none.
+fn is_ours(member: &Member, cluster: &str) -> bool {
+    member.server.cluster.as_deref().is_none_or(|theirs| theirs == cluster)
+}
+
 /// The highest epoch in which any node says it opened writes: the state is written before that is done.
-fn newest_opened(shared: &Shared, local: &Local) -> Epoch {
-    let members = shared.members.values().filter_map(|member| member.value.opened);
+fn newest_opened(shared: &Shared, local: &Local, cluster: &str) -> Epoch {
+    let members = shared.members.values().filter(|member| is_ours(&member.value, cluster));
+    let members = members.filter_map(|member| member.value.opened);
     members.max().max(local.opened).unwrap_or(0)
 }
 

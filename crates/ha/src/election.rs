@@ -93,7 +93,10 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
         },
     };
     let (ranked, vetoes) = candidates(seen, state, leader, &wanted);
-    if let Some(veto) = flapping(seen, state) {
+    // What was handed over was asked for.
+    if state.lineage.handover.is_none()
+        && let Some(veto) = flapping(seen, state)
+    {
         return Decision::rest(format!("{last}; {veto}")).with_vetoes(vetoes);
     }
     // One more candidate is let in for every span of patience, in case the better ones do not act.

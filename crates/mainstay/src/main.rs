@@ -9,6 +9,7 @@ mod failure;
 mod output;
 mod verbs;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -83,5 +84,11 @@ fn log_to_stderr(verbose: u8, verb: &VerbArgs) {
         _ => "mainstay=trace,agent=trace,store=trace,setup=trace,host=trace,server=debug,lab=trace,warn",
     };
     let filter = EnvFilter::try_from_env("MAINSTAY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A journal or file shows escapes as they are.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }

@@ -14,6 +14,7 @@ struct Arguments {
     start: u64,
     threads: u64,
     show: usize,
+    until_violation: bool,
     trace: Option<u64>,
     exhaustive: Option<usize>,
     config: Config,
@@ -25,6 +26,7 @@ fn arguments() -> Result<Arguments, String> {
         start: 0,
         threads: 1,
         show: 1,
+        until_violation: false,
         trace: None,
         exhaustive: None,
         config: Config::default(),
@@ -39,6 +41,7 @@ fn arguments() -> Result<Arguments, String> {
             "--threads" => parsed.threads = number(value()?)?.clamp(1, 64),
             "--show" => parsed.show = usize::try_from(number(value()?)?).unwrap_or(1),
             "--trace" => parsed.trace = Some(number(value()?)?),
+            "--until-violation" => parsed.until_violation = true,
             "--exhaustive" => parsed.exhaustive = Some(3),
             "--depth" => parsed.exhaustive = usize::try_from(number(value()?)?).ok(),
             "--nodes" => parsed.config.nodes = usize::try_from(number(value()?)?).ok(),
@@ -70,6 +73,9 @@ fn search(arguments: &Arguments) -> Found {
                         break;
                     }
                     mine.add(seed, sim::run(seed, &arguments.config));
+                    if arguments.until_violation && !mine.violations.is_empty() {
+                        next.store(end, Ordering::Relaxed);
+                    }
                     let done = seed - arguments.start + 1;
                     if done % 10_000 == 0 {
                         eprintln!("{done} runs, {} violations by one thread", mine.violations.len());

@@ -134,7 +134,9 @@ fn answer_once(listener: TcpListener, status: &'static str) -> std::thread::Join
         let (mut stream, _) = listener.accept().unwrap();
         let mut bytes = [0; 1024];
         let read = stream.read(&mut bytes).unwrap();
-        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+        // At once: the asker hangs up as soon as it has read the status.
+        let response = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(response.as_bytes()).unwrap();
         String::from_utf8_lossy(&bytes[..read]).lines().next().unwrap().to_owned()
     })
 }
