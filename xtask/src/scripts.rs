@@ -114,14 +114,14 @@ fn setup(test: &str, installed: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn nothing_missing_asks_apt_nothing() {
-    let output = setup("installed", "gcc libc6-dev make", &[]);
+    let output = setup("installed", "gcc libc6-dev make protobuf-compiler", &[]);
     assert!(output.status.success());
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
 }
 
 #[test]
 fn what_is_missing_is_asked_for_and_a_refusal_is_told() {
-    let output = setup("missing", "gcc libc6-dev make mariadb-server galera-4 rsync", &["--demo"]);
+    let output = setup("missing", "gcc libc6-dev make protobuf-compiler mariadb-server galera-4 rsync etcd-server etcd-client haproxy", &["--demo"]);
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("installing mariadb-backup\n"), "{told}");

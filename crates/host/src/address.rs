@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use rtnetlink::AddressMessageBuilder;
-use rtnetlink::packet_route::address::{
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
 };
 use rustix::io::Errno;
@@ -181,14 +181,16 @@ impl FloatingAddress {
 /// What the kernel is asked to add. `has_route`: the interface has another address of the same network, so the route
 /// there is that one's, and must not come and go with this one.
 fn message(network: IpNet, index: u32, has_route: bool) -> AddressMessage {
-    let mut message = match network {
-        IpNet::V4(network) => AddressMessageBuilder::<std::net::Ipv4Addr>::new()
-            .address(network.addr(), network.prefix_len())
-            .build(),
-        IpNet::V6(network) => AddressMessageBuilder::<std::net::Ipv6Addr>::new()
-            .address(network.addr(), network.prefix_len())
-            .build(),
-    };
+    let mut message = AddressMessage::default();
+    let address = network.addr();
+    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = network.prefix_len();
+    message.attributes.extend([AddressAttribute::Address(address), AddressAttribute::Local(address)]);
+    if let IpNet::V4(network) = network
+        && network.prefix_len() < 31
+    {
+        message.attributes.push(AddressAttribute::Broadcast(network.broadcast()));
+    }
     message.header.index = index;
     let mut flags = AddressFlags::empty();
     flags.set(AddressFlags::Noprefixroute, has_route);
