@@ -84,8 +84,8 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "the others hold everything before an acker is struck off",
         file: "crates/ha/src/ackers.rs",
-        find: "is_intact(lineage, name, member) && member.server.position.contains(&reached)",
-        replace: "is_intact(lineage, name, member) && reached.contains(&flavor::GtidSet::default())",
+        find: "mark.as_ref().is_some_and(|mark| member.server.position.contains(mark))",
+        replace: "mark.as_ref().is_none_or(|_| !member.agent.is_empty())",
         expected: &["I2", "I4"],
     },
     Guard {

@@ -121,7 +121,11 @@ fn nothing_missing_asks_apt_nothing() {
 
 #[test]
 fn what_is_missing_is_asked_for_and_a_refusal_is_told() {
-    let output = setup("missing", "gcc libc6-dev make protobuf-compiler mariadb-server galera-4 rsync etcd-server etcd-client haproxy", &["--demo"]);
+    let output = setup(
+        "missing",
+        "gcc libc6-dev make protobuf-compiler mariadb-server galera-4 rsync etcd-server etcd-client haproxy",
+        &["--demo"],
+    );
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("installing mariadb-backup\n"), "{told}");

@@ -5,7 +5,7 @@
 
 use crate::action::{Action, is_following};
 use crate::election::is_intact;
-use crate::model::{Health, Lineage, NodeName, State};
+use crate::model::{Health, Lineage, Member, NodeName, State};
 use crate::policy::Durability;
 use crate::view::{Mark, Seen};
 
@@ -84,25 +84,21 @@ fn keep_or_strike(seen: &mut Seen<'_>, state: &State, next: &mut State, node: &N
         seen.memory.leaving.remove(node);
         return if is_blocked { vec![Action::Unblock(node.clone())] } else { Vec::new() };
     }
-    // It cannot acknowledge: it says so in another incarnation or after having been told, or it is shut out.
-    let says_no = member.is_some_and(|member| {
-        let restarted = Some(member.server.incarnation) != listed && !member.server.acks;
-        let told = !member.tags.may_ack() || seen.in_maintenance(node);
-        restarted || (told && member.server.cannot_ack())
-    });
+    // It cannot acknowledge: it says so in another incarnation, or it is shut out. In the one that is listed it may
+    // be about to, whatever it says.
+    let says_no =
+        member.is_some_and(|member| Some(member.server.incarnation) != listed && !member.server.acks);
     if !says_no && !is_blocked {
         seen.memory.leaving.remove(node);
         return vec![Action::Block(node.clone())];
     }
-    let position = seen.server().position.clone();
-    let incarnation = listed.unwrap_or_default();
-    let mark = seen.memory.leaving.entry(node.clone()).or_insert(Mark { incarnation, position });
-    let reached = mark.position.clone();
+    let position = &seen.server().position;
+    let mark = Mark::reach(&mut seen.memory.leaving, node, listed.unwrap_or_default(), position);
+    let has_reached =
+        |member: &Member| mark.as_ref().is_some_and(|mark| member.server.position.contains(mark));
     let holding = seen
         .others()
-        .filter(|(name, member)| {
-            *name != node && is_intact(lineage, name, member) && member.server.position.contains(&reached)
-        })
+        .filter(|(name, member)| *name != node && is_intact(lineage, name, member) && has_reached(member))
         .filter(|(name, _)| next.lineage.sync.ackers.contains_key(*name))
         .count();
     let need = usize::try_from(lineage.sync.need).unwrap_or(usize::MAX);
@@ -140,11 +136,7 @@ fn admit(seen: &mut Seen<'_>, state: &State, next: &mut State, node: &NodeName) 
         let knows = seen
             .fresh(node)
             .is_some_and(|member| member.server.cannot_ack() && member.seen >= state_modified);
-        return if knows && !seen.in_maintenance(node) {
-            vec![Action::Unblock(node.clone())]
-        } else {
-            Vec::new()
-        };
+        return if knows { vec![Action::Unblock(node.clone())] } else { Vec::new() };
     }
     let incarnation = caught_up(seen, state, node).or_else(|| needed_now(seen, state, node));
     if let Some(incarnation) = incarnation {
@@ -187,17 +179,9 @@ fn caught_up(seen: &mut Seen<'_>, state: &State, node: &NodeName) -> Option<u64>
         return None;
     }
     let incarnation = member.server.incarnation;
-    let position = seen.server().position.clone();
-    let mark = seen
-        .memory
-        .joining
-        .entry(node.clone())
-        .or_insert_with(|| Mark { incarnation, position: position.clone() });
-    if mark.incarnation != incarnation {
-        *mark = Mark { incarnation, position };
-        return None;
-    }
-    member.server.position.contains(&mark.position).then_some(incarnation)
+    let position = &seen.server().position;
+    let mark = Mark::reach(&mut seen.memory.joining, node, incarnation, position)?;
+    member.server.position.contains(&mark).then_some(incarnation)
 }
 
 /// Commits are acknowledged by the primary alone. In this phase the order is the other way round (as in Patroni's
@@ -230,7 +214,7 @@ fn regain(seen: &mut Seen<'_>, state: &State, nodes: &[NodeName]) -> Changes {
     });
     let proven = proven.filter(|(name, member)| {
         let mark = seen.memory.leaving.get(*name);
-        mark.is_some_and(|mark| member.server.position.contains(&mark.position))
+        mark.is_some_and(|mark| mark.is_in(&member.server.position))
     });
     let proven = proven.count();
     let acking: Vec<NodeName> = seen
@@ -266,8 +250,7 @@ fn regain(seen: &mut Seen<'_>, state: &State, nodes: &[NodeName]) -> Changes {
         actions.extend(unlisted);
     } else if waits {
         for node in acking {
-            let mark = Mark { incarnation: 0, position: mine.clone() };
-            seen.memory.leaving.entry(node).or_insert(mark);
+            seen.memory.leaving.entry(node).or_insert_with(|| Mark::at(mine.clone()));
         }
     }
     if next != *state {

@@ -94,7 +94,39 @@ struct Contact {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) incarnation: Incarnation,
-    pub(crate) position: GtidSet,
+    /// None in the tick that asks for it: the server was looked at before the store answered, and may have gone on
+    /// until what the store tells happened.
+    position: Option<GtidSet>,
+}
+
+impl Mark {
+    /// A position that is known at once.
+    pub(crate) fn at(position: GtidSet) -> Self {
+        Self { incarnation: 0, position: Some(position) }
+    }
+
+    /// What has to be reached for a node in this incarnation: the position of the first look after it was asked for.
+    pub(crate) fn reach(
+        marks: &mut BTreeMap<NodeName, Self>,
+        node: &NodeName,
+        incarnation: Incarnation,
+        position: &GtidSet,
+    ) -> Option<GtidSet> {
+        match marks.get_mut(node) {
+            Some(mark) if mark.incarnation == incarnation => {
+                Some(mark.position.get_or_insert_with(|| position.clone()).clone())
+            }
+            Some(_) | None => {
+                marks.insert(node.clone(), Self { incarnation, position: None });
+                None
+            }
+        }
+    }
+
+    /// It is reached.
+    pub(crate) fn is_in(&self, position: &GtidSet) -> bool {
+        self.position.as_ref().is_some_and(|mark| position.contains(mark))
+    }
 }
 
 /// What a node remembers between ticks. Lost when its agent ends, which costs time and never safety.

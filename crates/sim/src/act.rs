@@ -459,6 +459,8 @@ impl World {
         host.server.sql = false;
         host.server.acks = false;
         host.server.source = None;
+        // What it leads with survives a loss of power from here on.
+        host.server.synced = host.server.log.len();
         host.server.drop_relay(&self.transactions);
         true
     }

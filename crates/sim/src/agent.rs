@@ -54,6 +54,7 @@ pub(crate) struct Sight {
     stalled: Option<(usize, u64)>,
     deaths: Vec<u64>,
     trouble: Option<String>,
+    blocked: std::collections::BTreeSet<ha::NodeName>,
 }
 
 /// An agent's process and what it knows.
@@ -169,6 +170,7 @@ impl Sight {
             stalled: None,
             deaths: Vec::new(),
             trouble: None,
+            blocked: std::collections::BTreeSet::new(),
         }
     }
 }
@@ -249,7 +251,7 @@ impl World {
         let (life, step) = (agent.life, agent.step);
         let is_read = matches!(ask, Ask::Read);
         let sent = self.now;
-        let mut request = Request { node, life, step, sent, ask, answer: Answer::Unknown, answered: false };
+        let mut request = Request { node, life, step, sent, ask, answer: Answer::Unknown };
         let site = self.store_site();
         if !self.link(node, site) || self.store.down > 0 {
             let is_refused = self.store.down > 0 && self.random.chance(50);
@@ -430,6 +432,7 @@ impl World {
             Some((done, since)) if done == server.committed => Some((done, since)),
             Some(_) | None => Some((server.committed, now)),
         };
+        sight.blocked = server.blocked.iter().map(|node| ha::NodeName::new(name_of(*node))).collect();
         let report = &mut sight.report;
         report.health = Health::Running;
         report.flavor = Some(flavor);
@@ -448,8 +451,6 @@ impl World {
         let agent = &host.agent;
         let sight = &agent.sight;
         let now = host.local(self.now);
-        let blocked =
-            host.server.blocked.iter().map(|blocked| ha::NodeName::new(name_of(*blocked))).collect();
         let holding = agent.holding.as_ref();
         Local {
             witness: host.witness,
@@ -457,7 +458,7 @@ impl World {
             lease: holding.map(|held| Held { epoch: held.epoch, until: held.until, failsafe: held.failsafe }),
             frozen: agent.frozen,
             promised_until: agent.promised_until,
-            blocked,
+            blocked: sight.blocked.clone(),
             stalled_for: sight.stalled.map_or(0, |(_, since)| now.saturating_sub(since)),
             unanswered_for: match sight.process.and(sight.answered_at) {
                 Some(at) => now.saturating_sub(at),

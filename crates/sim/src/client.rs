@@ -27,7 +27,7 @@ impl World {
         self.after(POLL, Event::Clients);
         self.clients.turn += 1;
         self.poll();
-        if self.clients.stopped_at.is_none() && self.clients.turn % 2 == 0 {
+        if self.clients.stopped_at.is_none() && self.clients.turn.is_multiple_of(2) {
             self.write_something();
         }
         if self.quiet {

@@ -26,6 +26,7 @@ impl Random {
     }
 
     /// An index below `count`; 0 when there is none.
+    #[expect(clippy::cast_possible_truncation, reason = "it is below a count that was a usize")]
     pub(crate) const fn index(&mut self, count: usize) -> usize {
         self.between(0, count as u64) as usize
     }

@@ -117,15 +117,12 @@ impl World {
         if !is_there || source.server.blocked.contains(&node) {
             return;
         }
-        let cursor = match self.start_of(node, primary) {
-            Some(cursor) => cursor,
-            None => {
-                self.say(Some(node), |_| {
-                    "replication is refused: the primary lacks what is held here".to_owned()
-                });
-                self.nodes[node].server.io = Io::Failed;
-                return;
-            }
+        let Some(cursor) = self.start_of(node, primary) else {
+            self.say(Some(node), |_| {
+                "replication is refused: the primary lacks what is held here".to_owned()
+            });
+            self.nodes[node].server.io = Io::Failed;
+            return;
         };
         let connection = self.fresh_serial();
         let replica = &mut self.nodes[node].server;

@@ -96,7 +96,6 @@ pub(crate) struct Request {
     pub(crate) sent: u64,
     pub(crate) ask: Ask,
     pub(crate) answer: Answer,
-    pub(crate) answered: bool,
 }
 
 /// The fence record: what kills the server when the lease ends.
