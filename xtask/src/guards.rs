@@ -203,7 +203,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy_tree(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), &target).with_context(|| format!("copy {}", entry.path().display()))?;
+            std::fs::copy(entry.path(), &target)
+                .with_context(|| format!("copy {}", entry.path().display()))?;
         }
     }
     Ok(())
@@ -248,7 +249,10 @@ fn build(folder: &Path) -> Result<()> {
         .output()
         .context("start cargo")?;
     if !output.status.success() {
-        bail!("the crates do not build without the guard: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "the crates do not build without the guard: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
@@ -258,11 +262,23 @@ fn build(folder: &Path) -> Result<()> {
 fn simulate(folder: &Path, seeds: u64) -> Result<Option<String>> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let output = Command::new(folder.join("target/release/sim"))
-        .args(["--until-violation", "--show", "0", "--seeds", &seeds.to_string(), "--threads", &threads.to_string()])
+        .args([
+            "--until-violation",
+            "--show",
+            "0",
+            "--seeds",
+            &seeds.to_string(),
+            "--threads",
+            &threads.to_string(),
+        ])
         .output()
         .context("start sim")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(text.contains("simulated "), "the simulator ended early: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        text.contains("simulated "),
+        "the simulator ended early: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(text.lines().find(|line| line.starts_with("seed ")).map(str::to_owned))
 }
 
@@ -294,7 +310,11 @@ pub(crate) fn run(only: Option<&str>) -> Result<ExitCode> {
         match found.with_context(|| guard.name)? {
             Some(line) => {
                 let (seed, invariant, sentence) = parts(&line);
-                println!("| {} | {invariant} | {} | {seed} | {sentence} |", guard.name, guard.expected.join(", "));
+                println!(
+                    "| {} | {invariant} | {} | {seed} | {sentence} |",
+                    guard.name,
+                    guard.expected.join(", ")
+                );
             }
             None => {
                 println!("| {} | nothing in {SEEDS} runs | {} | | |", guard.name, guard.expected.join(", "));

@@ -5,6 +5,7 @@
 
 mod cargo;
 mod checks;
+mod guards;
 #[cfg(test)]
 mod scripts;
 mod source;
@@ -36,6 +37,11 @@ enum Task {
         /// For the program.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Takes each guard of the decisions away in a copy and shows which invariant catches it.
+    Guards {
+        /// Only this one.
+        only: Option<String>,
     },
     /// Runs a real cluster in network namespaces and breaks it: `chaos --server mariadb --faults N --seed S`, or
     /// `chaos compare` against peers.
@@ -109,6 +115,7 @@ fn main() -> Result<ExitCode> {
     match Cli::parse().task {
         Task::Tidy => tidy(),
         Task::Simulate { arguments } => program(&workspace_root()?, "sim", &arguments),
+        Task::Guards { only } => guards::run(only.as_deref()),
         Task::Chaos { arguments } => chaos(&workspace_root()?, &arguments),
     }
 }

@@ -521,7 +521,7 @@ impl World {
         host.server.closing = false;
         host.server.open_epoch = epoch;
         host.server.synced = host.server.log.len();
-        if host.server.vendor == flavor::Vendor::MariaDb && !self.scenario.reuses_numbers {
+        if host.server.vendor == flavor::Vendor::MariaDb {
             // Numbers of transactions that were dropped at a start are never used again.
             let floor = self.now.max(host.record.number_floor + 1_000);
             host.record.number_floor = floor;

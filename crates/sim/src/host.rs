@@ -146,7 +146,7 @@ impl World {
         server.replace(log, &self.transactions);
         server.cluster = cluster;
         server.blocked = blocked;
-        if vendor == Vendor::MySql && !self.scenario.reuses_numbers {
+        if vendor == Vendor::MySql {
             // Numbers that the old identity used are never used again.
             server.source_id = source_id;
         }

@@ -18,8 +18,11 @@ mod exhaustive;
 mod fault;
 mod host;
 mod inject;
+#[cfg(test)]
+mod pinned;
 mod random;
 mod replication;
+mod request;
 mod run;
 mod scenario;
 mod server;

@@ -273,7 +273,8 @@ impl World {
         let server = &self.nodes[node].server;
         let Some(process) = server.process else { return };
         let mut upto = server.committing;
-        match server.waits {
+        let early = u32::from(self.scenario.acks_early);
+        match server.waits.map(|need| need.saturating_sub(early)) {
             None => upto = server.log.len(),
             Some(need) => {
                 while upto < server.log.len() {

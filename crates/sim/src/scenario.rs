@@ -21,9 +21,8 @@ pub struct Config {
     pub faults_max: usize,
     /// After the last fault the cluster has to be well again within this many virtual milliseconds.
     pub bound_ms: u64,
-    /// Plants a fault in the agents: GTIDs of transactions that were dropped are used again, by a MariaDB server that
-    /// opens writes and by a MySQL server that was cloned into.
-    pub reuses_numbers: bool,
+    /// Plants a fault in the servers: a commit waits for one acknowledgement less than it was told to.
+    pub acks_early: bool,
 }
 
 impl Default for Config {
@@ -34,7 +33,7 @@ impl Default for Config {
             fault_ms: 20_000,
             faults_max: 8,
             bound_ms: 90_000,
-            reuses_numbers: false,
+            acks_early: false,
         }
     }
 }
@@ -80,8 +79,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// See [`Config::bound_ms`].
     pub bound_ms: u64,
-    /// See [`Config::reuses_numbers`].
-    pub reuses_numbers: bool,
+    /// See [`Config::acks_early`].
+    pub acks_early: bool,
 }
 
 /// Lease, as in the spec's defaults.
@@ -145,7 +144,7 @@ impl Scenario {
             policy,
             faults,
             bound_ms: config.bound_ms,
-            reuses_numbers: config.reuses_numbers,
+            acks_early: config.acks_early,
         }
     }
 

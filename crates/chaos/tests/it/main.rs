@@ -1,0 +1,4 @@
+//! Tests against whole clusters of real servers.
+#![cfg(test)]
+
+mod cluster;

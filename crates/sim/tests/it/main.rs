@@ -1,0 +1,4 @@
+//! The simulator's own tests.
+#![cfg(test)]
+
+mod seeds;
