@@ -5,6 +5,7 @@
 //! sends SQL, or prints.
 
 pub mod address;
+pub mod binlog_files;
 pub mod clock;
 pub mod command;
 pub mod disk;
@@ -13,6 +14,7 @@ pub mod fence;
 pub mod files;
 pub mod firewall;
 pub mod lock;
+pub mod logs;
 pub mod net;
 pub mod packages;
 pub mod pki;

@@ -3,12 +3,14 @@
 //! Doc comments here are the help text. Secrets are never options: they come from files, prompts or the
 //! environment.
 
+mod binlog;
 mod ha;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use binlog::{BinlogArgs, BinlogStatsArgs, DamageArg, LogArgs, TimelineArg};
 pub(crate) use ha::{
     AgentArgs, ExplainArgs, FailoverArgs, FencerArgs, HealthArgs, HistoryArgs, MaintenanceArgs, PauseArgs,
     ProgramArg, ReinitArgs, RenderArgs, ResumeArgs, SwitchArg, SwitchoverArgs,
@@ -54,6 +56,9 @@ pub(crate) enum VerbArgs {
     Health(HealthArgs),
     Render(RenderArgs),
     Facts(FactsArgs),
+    /// Read binary logs: what changed, who did it, as SQL, and undone.
+    #[command(subcommand)]
+    Binlog(BinlogArgs),
     /// Encrypt and decrypt CloudStack's configuration values, and read its db.properties.
     #[command(subcommand)]
     Cloudstack(CloudstackArgs),

@@ -2,6 +2,12 @@
 
 pub(crate) mod agent;
 pub(crate) mod apply;
+pub(crate) mod binlog;
+mod binlog_apply;
+mod binlog_find;
+mod binlog_rollback;
+mod binlog_sql;
+mod binlog_stats;
 pub(crate) mod cloudstack;
 pub(crate) mod demo;
 pub(crate) mod explain;

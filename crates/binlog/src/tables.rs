@@ -1,0 +1,121 @@
+//! The table maps in force: rows name their table by a number that an earlier event has explained.
+
+use std::collections::HashMap;
+
+use crate::error::DecodeError;
+use crate::header::Format;
+use crate::table::Table;
+
+/// Table maps kept; a statement uses far fewer.
+const TABLES_MAX: usize = 4096;
+/// Names told apart in one log.
+const NAMES_MAX: usize = 1 << 20;
+/// Numbers that are looked up without hashing, by their low bits.
+const DIRECT: usize = 64;
+
+/// Table maps by number.
+#[derive(Debug)]
+pub struct Tables {
+    known: Vec<(Vec<u8>, Table)>,
+    by_id: HashMap<u64, usize>,
+    direct: Vec<(u64, usize)>,
+    slots: HashMap<(String, String), usize>,
+    versions: u64,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            known: Vec::new(),
+            by_id: HashMap::new(),
+            direct: vec![(u64::MAX, 0); DIRECT],
+            slots: HashMap::new(),
+            versions: 0,
+        }
+    }
+}
+
+impl Tables {
+    /// The table with this number.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<&Table> {
+        self.at(id).and_then(|at| self.known.get(at)).map(|(_, table)| table)
+    }
+
+    #[inline]
+    fn at(&self, id: u64) -> Option<usize> {
+        match self.direct.get(direct(id)) {
+            Some((known, at)) if *known == id => Some(*at),
+            _ => self.by_id.get(&id).copied(),
+        }
+    }
+
+    /// Takes a table map over. One that is the same as before, which is nearly every one, is not read again.
+    #[inline]
+    pub(crate) fn adopt(&mut self, format: &Format, body: &[u8]) -> Result<&Table, DecodeError> {
+        let id = crate::table::table_id(
+            &mut crate::bytes::Bytes::new(body),
+            format,
+            crate::kind::EventKind::TABLE_MAP,
+        )?;
+        let same = self.at(id).filter(|at| self.known.get(*at).is_some_and(|(known, _)| known == body));
+        let at = match same {
+            Some(at) => at,
+            None => self.insert(id, format, body)?,
+        };
+        if let Some(direct) = self.direct.get_mut(direct(id)) {
+            *direct = (id, at);
+        }
+        self.known.get(at).map(|(_, table)| table).ok_or(DecodeError::NoTableMap(id))
+    }
+
+    fn insert(&mut self, id: u64, format: &Format, body: &[u8]) -> Result<usize, DecodeError> {
+        let mut table = Table::parse(format, body)?;
+        if self.known.len() >= TABLES_MAX {
+            // Those of the running statement are logged again before its rows only if they come after this one:
+            // a statement with thousands of tables does not exist.
+            self.forget();
+        }
+        let names = self.slots.len();
+        if names >= NAMES_MAX {
+            return Err(DecodeError::Bad("one more table than are told apart"));
+        }
+        table.slot = *self.slots.entry((table.database.clone(), table.name.clone())).or_insert(names);
+        self.versions += 1;
+        table.version = self.versions;
+        let at = match self.by_id.get(&id) {
+            Some(at) => *at,
+            None => self.known.len(),
+        };
+        match self.known.get_mut(at) {
+            Some(known) => *known = (body.to_vec(), table),
+            None => self.known.push((body.to_vec(), table)),
+        }
+        self.by_id.insert(id, at);
+        Ok(at)
+    }
+
+    /// Databases and names of all tables met, each at its place.
+    pub(crate) fn names(&self) -> Vec<(&str, &str)> {
+        let mut names = vec![("", ""); self.slots.len()];
+        for ((database, name), slot) in &self.slots {
+            if let Some(place) = names.get_mut(*slot) {
+                *place = (database, name);
+            }
+        }
+        names
+    }
+
+    /// Forgets numbers, which a restarted server gives anew. Names keep their place.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+        self.by_id.clear();
+        self.direct.fill((u64::MAX, 0));
+    }
+}
+
+#[inline]
+fn direct(id: u64) -> usize {
+    usize::try_from(id).unwrap_or(0) & (DIRECT - 1)
+}
