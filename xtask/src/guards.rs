@@ -35,8 +35,8 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "an acker counts only in the incarnation it was listed with",
         file: "crates/ha/src/election.rs",
-        find: "listed == Some(&member.server.incarnation) && ",
-        replace: "listed.is_some() && ",
+        find: "listed == Some(&member.server.incarnation)",
+        replace: "listed.is_some()",
         expected: &["I2", "I4"],
     },
     Guard {

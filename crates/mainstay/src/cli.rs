@@ -321,6 +321,13 @@ pub(crate) struct LabUpArgs {
     /// Run the server inside this directory tree (made by debootstrap, say) instead of this machine's.
     #[arg(long, value_name = "DIR")]
     pub(crate) server_root: Option<PathBuf>,
+    /// With --topology replication: nodes on addresses of their own (127.0.0.1, .2, ...), set up by `apply`, kept
+    /// available by an agent and a fencer each.
+    #[arg(long)]
+    pub(crate) agents: bool,
+    /// With --agents: whose database it is.
+    #[arg(long, value_enum, default_value_t = CloudArg::None, requires = "agents")]
+    pub(crate) cloud: CloudArg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,7 +1,7 @@
 //! A server's process: started in its own process group, found, signalled and watched by pid.
 //!
 //! It deliberately knows no service manager: servers under systemd belong to `host`. A pid is never trusted
-//! alone: the process must also have the server's own defaults file in its command line.
+//! alone: the process must also have the server's own defaults file in its command line, or the spec of an agent.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -73,7 +73,7 @@ impl ServerProcess {
         Ok(process)
     }
 
-    /// Every process whose defaults file is in `folder` or below, with the helpers that Galera starts for a
+    /// Every process whose defaults file is in `folder` or below, agents with their spec (`--config=FILE`) there, and the helpers that Galera starts for a
     /// state transfer there.
     ///
     /// # Errors
@@ -141,11 +141,16 @@ impl ServerProcess {
         let Ok(line) = fs::read(format!("/proc/{}/cmdline", self.pid)) else { return false };
         let mut arguments = line.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
         let is_transfer = arguments.clone().take(2).any(is_transfer_program);
-        arguments.any(|argument| match argument.strip_prefix(b"--defaults-file=") {
+        arguments.any(|argument| match file_named(argument) {
             Some(path) => Path::new(OsStr::from_bytes(path)).starts_with(&self.folder),
             None => is_transfer && mentions(argument, &self.folder),
         })
     }
+}
+
+/// The file that a server or an agent was started with.
+fn file_named(argument: &[u8]) -> Option<&[u8]> {
+    argument.strip_prefix(b"--defaults-file=").or_else(|| argument.strip_prefix(b"--config="))
 }
 
 /// The kernel's letter for what a process does.
