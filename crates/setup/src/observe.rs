@@ -59,7 +59,9 @@ pub async fn observe(spec: &Spec, node: &Node, how: &Observe) -> Result<Observat
     let wanted = flavor.and_then(|flavor| plan::wanted_accounts(spec, flavor).ok()).unwrap_or_default();
     let secrets = secret_files(spec, &wanted);
     let cloudstack = match &spec.cloudstack {
-        Some(cloudstack) => Some(cloudstack_files::observe(cloudstack, node, connection.as_mut().ok()).await),
+        Some(cloudstack) => {
+            Some(cloudstack_files::observe(spec, cloudstack, node, connection.as_mut().ok()).await)
+        }
         None => None,
     };
     let config_path =

@@ -126,6 +126,23 @@ impl Bench {
         bench
     }
 
+    /// Three servers with agents; the spec is the first node's.
+    pub(crate) fn with_agents(server: &'static str, cloud: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lab = folder.path().join("lab").to_string_lossy().into_owned();
+        let bench = Self { folder, server, lab };
+        let root = mysql_root().map(|root| root.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut args = vec!["lab", "up", "--name", "t", "--server", server, "--topology", "replication"];
+        args.extend(["--agents", "--cloud", cloud, "--json"]);
+        if server == "mysql" {
+            args.extend(["--server-root", &root]);
+        }
+        bench.run(&args).json(0);
+        let spec = bench.own("node1/mainstay.toml");
+        write(&bench.spec(), &std::fs::read_to_string(spec).unwrap());
+        bench
+    }
+
     pub(crate) fn spec(&self) -> PathBuf {
         self.folder.path().join("mainstay.toml")
     }
