@@ -303,7 +303,7 @@ pub(crate) enum LabArgs {
 /// Bring up a throwaway cluster on this machine.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay lab up --name try\n  mainstay lab up --name ha --topology replication --nodes 3\n  mainstay lab up --name my --server mysql --server-root /srv/mysql-tree\n  mainstay lab up --name g --topology galera --nodes 3 --json"
+    after_help = "Examples:\n  mainstay lab up --name try\n  mainstay lab up --name ha --topology replication --agents\n  mainstay lab up --name my --server mysql --server-root /srv/mysql-tree\n  mainstay lab up --name g --topology galera --nodes 3 --json"
 )]
 pub(crate) struct LabUpArgs {
     /// Name of the cluster.
@@ -388,7 +388,7 @@ pub(crate) struct LabSpecArgs {
     pub(crate) cloud: CloudArg,
 }
 
-/// Bring up a lab cluster, apply the CloudStack profile to it, and show the result.
+/// Bring up three servers with agents, set them up for CloudStack, kill the primary, and show what came of it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mainstay demo\n  mainstay demo --server mysql --server-root /srv/mysql-tree"
