@@ -179,8 +179,9 @@ impl Database {
         if rows.is_empty() {
             return Ok(());
         }
-        // An acknowledging replica that stops asks its source to end the connection, and waits for seconds when the
-        // source is out of reach.
+        if let Some(hurry) = statements.semi_sync_replica_hurry() {
+            self.change(&Sql::plain(hurry)).await?;
+        }
         self.change(&Sql::plain(set(statements.semi_sync_replica_enabled_variable(), "OFF"))).await?;
         self.change(&Sql::plain(statements.stop_io_thread())).await?;
         let rows = self.query(&Sql::plain(statements.replica_status())).await?;

@@ -63,7 +63,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
 /// # Errors
 /// Its record cannot be used.
 pub async fn run_fencer(config: &Config, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
-    host::fence::run_fencer(&lease::fence_file(config), &config.state_file("fencer.log"), stop)
+    let watchdog = config.ha.watchdog.clone().map(|device| host::fence::WatchdogOptions {
+        device,
+        timeout_seconds: config.ha.ttl_ms.div_ceil(1_000).max(2),
+    });
+    host::fence::run_fencer(&lease::fence_file(config), &config.state_file("fencer.log"), watchdog, stop)
         .await
         .map_err(AgentError::system("fencing"))
 }

@@ -7,7 +7,7 @@ pub(crate) const HA_SECTIONS: &[(&str, &str)] = &[
     ("ha.store", "Where the lease on being primary is kept."),
     ("ha.api", "Where agents listen."),
     ("ha.address", "An address that follows the primary."),
-    ("ha.watchdog", "A watchdog device that resets a host whose agent hangs."),
+    ("ha.watchdog", "A watchdog device that resets a host on which even SIGKILL does not end the server in time. `mainstay fencer` feeds it."),
     ("ha.hooks", "Programs run on changes, with MAINSTAY_* in the environment."),
     ("ha.witness", "A host without a database that holds a member record, as `[[ha.witness]]`."),
     ("ha.proxy", "Where a proxy listens, for `mainstay render`."),
