@@ -2,7 +2,7 @@
 //! the file named after it.
 
 use crate::action::{Action, Decision};
-use crate::model::{Epoch, Health, Member, NodeName, ServerReport, Shared, State};
+use crate::model::{Epoch, Health, Lineage, Member, NodeName, ServerReport, Shared, State};
 use crate::policy::Policy;
 use crate::view::{Lease, Local, Memory, Seen, View};
 use crate::{election, found, primary, promotion, replica};
@@ -44,6 +44,16 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
             state.epoch, state.lineage.epoch
         );
         return fence_if_open(seen.view.local, &why)
+            .unwrap_or_else(|| found::found(seen, Some((state_modified, state))));
+    }
+    let is_asked = election::forced(seen, state).is_some();
+    if seen.memory.newer_state().is_some()
+        && matches!(seen.lease(), Lease::Nobody(_))
+        && state.lineage.primary != *seen.view.me
+        && !is_asked
+    {
+        // Its list of ackers proves nothing.
+        return fence_if_open(seen.view.local, "the lease here is gone")
             .unwrap_or_else(|| found::found(seen, Some((state_modified, state))));
     }
     seen.memory.outdated_since = None;
@@ -205,6 +215,11 @@ pub(crate) fn is_stuck(server: &ServerReport) -> bool {
     let failed =
         server.following.as_ref().is_some_and(|following| !following.sql && following.error.is_some());
     failed && !server.is_applied()
+}
+
+/// The data was never this cluster's, or was dropped for a copy that failed, and the cluster has some.
+pub(crate) fn is_blank(server: &ServerReport, lineage: &Lineage) -> bool {
+    server.cluster.is_none() && !lineage.start.is_empty()
 }
 
 /// A newer server must not become the source of an older one.

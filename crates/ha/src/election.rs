@@ -6,10 +6,13 @@
 use flavor::GtidSet;
 
 use crate::action::{Action, Claim, Decision, StartRole, is_following};
-use crate::decide::ineligible;
+use crate::decide::{ineligible, is_blank, is_stuck};
 use crate::model::{Ask, Health, Leader, Lineage, Member, NodeName, Request, State};
 use crate::policy::Durability;
 use crate::view::Seen;
+
+/// A list of ackers is taken at its word after the store was read without a gap for this many leases.
+const CONTACT_LEASES: u64 = 10;
 
 /// What is known of the writes acknowledged in the lineage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +172,10 @@ fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: 
         let veto = format!("{other} holds transactions that this node, the last primary, lacks");
         return Decision::rest(format!("{last}; not taking it back")).with_vetoes(vec![veto]);
     }
+    if seen.runs() && is_stuck(seen.server()) {
+        let veto = "the server here cannot apply what it received".to_owned();
+        return Decision::rest(format!("{last}; not taking it back")).with_vetoes(vec![veto]);
+    }
     match (&seen.view.local.trouble, seen.server().health) {
         (Some(trouble), Health::Down) => {
             let sentence =
@@ -242,6 +249,9 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
             known.extend(&member.server.position);
         }
     }
+    for member in unlisted_followers(seen, lineage) {
+        known.extend(&member.server.position);
+    }
     for (name, incarnation) in &lineage.sync.ackers {
         let Some(member) = seen.fresh(name) else {
             missing.push(format!("{name} does not report"));
@@ -269,6 +279,17 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
         missing.join(", ")
     );
     Proof::Unknown(known, why)
+}
+
+/// The list of ackers may be that of an old copy of the store, if this node has not read it for long without a gap: then
+/// whoever followed this primary, by any report of it, may have acknowledged.
+fn unlisted_followers<'a>(seen: &'a Seen<'_>, lineage: &'a Lineage) -> impl Iterator<Item = &'a Member> + 'a {
+    let is_young = seen.memory.contact_for(seen.view.now) < seen.policy.ttl * CONTACT_LEASES;
+    let members = seen.shared.members.iter().filter(move |_| is_young);
+    members
+        .filter(|(name, _)| seen.policy.nodes.contains(*name) && !lineage.sync.ackers.contains_key(*name))
+        .map(|(_, member)| &member.value)
+        .filter(|member| is_following(member, lineage))
 }
 
 /// Fresh reports, this node's own with them, that have stopped for this lineage.
@@ -351,7 +372,7 @@ fn request<'a>(seen: &Seen<'a>) -> Option<&'a Request> {
 }
 
 /// A person has said whom to promote.
-fn forced<'a>(seen: &Seen<'a>, state: &State) -> Option<&'a NodeName> {
+pub(crate) fn forced<'a>(seen: &Seen<'a>, state: &State) -> Option<&'a NodeName> {
     let request = request(seen).filter(|request| request.epoch == state.epoch)?;
     match &request.ask {
         Ask::Failover { to } => Some(to),
@@ -363,12 +384,20 @@ fn force(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, to: &NodeN
     if to != seen.view.me {
         return Decision::rest(format!("{to} is promoted by an operator's decision"));
     }
+    if let (true, Some(request)) = (is_blank(seen.server(), &state.lineage), request(seen)) {
+        let text = format!("{to} holds no data of this cluster: it is not promoted");
+        let id = request.id.clone();
+        return Decision::act(text.clone(), Action::Answer { id, done: false, text });
+    }
     if let Some(veto) = reads_too_short(seen) {
         return Decision::rest(format!("an operator decided to promote {to}; {veto}"));
     }
     let lost = would_be_lost(seen, &state.lineage);
     let reason = format!("an operator decided to promote {to}");
-    let claim = claim(seen, state, leader, Vec::new(), lost.to_string(), reason.clone());
+    let mut claim = claim(seen, state, leader, Vec::new(), lost.to_string(), reason.clone());
+    // Without what was handed over, as a person has decided: the promotion does not wait for it.
+    let holds = |all: &GtidSet| seen.server().position.contains(all);
+    claim.state.lineage.handover = claim.state.lineage.handover.filter(holds);
     Decision::act(reason, Action::Claim(claim))
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flavor::GtidSet;
 
 use crate::model::{
-    Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, Tags,
+    Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, State, Tags,
 };
 use crate::policy::Policy;
 
@@ -78,16 +78,23 @@ struct Sighting {
     at: Millis,
 }
 
-/// A gap in the reads of this many leases does not begin them anew, while the revision does not go back: an election
-/// in etcd takes a lease or so, and putting back a copy that then overtakes what was read takes longer.
-const READ_GAP_LEASES: u64 = 10;
-
 /// Reads of the store, one soon after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Contact {
     since: Millis,
     last: Millis,
     revision: u64,
+}
+
+/// The state as it was last written, as far as this node knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    state: State,
+    modified: u64,
+    /// This node was about to write it: it may have been there although no answer said so.
+    pending: Option<State>,
+    /// The store has an older one of the same epoch, last written at this revision: it was put back in time.
+    older: Option<u64>,
 }
 
 /// A position of the primary that an acker has to reach.
@@ -135,6 +142,7 @@ pub struct Memory {
     leader: Option<Sighting>,
     /// Since when the store has been read without a gap and without its going back in time, and the last read.
     contact: Option<Contact>,
+    known: Option<Known>,
     members: BTreeMap<NodeName, Sighting>,
     /// Marks that joining ackers have to reach.
     pub(crate) joining: BTreeMap<NodeName, Mark>,
@@ -146,6 +154,8 @@ pub struct Memory {
     pub(crate) broken_since: Option<Millis>,
     /// Since when this node holds transactions that the primary seems to lack.
     pub(crate) errant_since: Option<Millis>,
+    /// The run of the server in which replication was stopped and not started again.
+    pub(crate) stopped_in: Option<Incarnation>,
     /// When replication that does not run, without an error, was last started.
     pub(crate) started_at: Option<Millis>,
     /// The epoch in which this node was last told to take a copy of the primary, with its incarnation then. Telling
@@ -162,12 +172,16 @@ impl Memory {
     pub(crate) fn note(&mut self, view: &View<'_>, policy: &Policy) {
         let Some(shared) = view.shared else { return };
         let now = view.now;
+        // A gap of up to a lease, such as an election in etcd, does not begin the reads anew. Putting back an old copy
+        // stops the store for longer: it would not be noticed where the revision overtakes what was read before.
         let goes_on = self.contact.filter(|contact| {
-            shared.revision >= contact.revision
-                && now.saturating_sub(contact.last) <= policy.ttl * READ_GAP_LEASES
+            shared.revision >= contact.revision && now.saturating_sub(contact.last) <= policy.ttl
         });
         let since = goes_on.map_or(now, |contact| contact.since);
         self.contact = Some(Contact { since, last: now, revision: shared.revision });
+        if let Some(state) = &shared.state {
+            self.note_state(&state.value, state.modified);
+        }
         let keep = |seen: Option<&Sighting>, modified: u64| match seen {
             Some(seen) if seen.modified == modified => *seen,
             Some(_) | None => Sighting { modified, at: now },
@@ -177,6 +191,39 @@ impl Memory {
         self.members = members
             .map(|(name, member)| (name.clone(), keep(self.members.get(name), member.modified)))
             .collect();
+    }
+
+    fn note_state(&mut self, state: &State, modified: u64) {
+        if let Some(known) = &mut self.known
+            && known.state.epoch == state.epoch
+            && known.state.cluster == state.cluster
+        {
+            // What is written after it was put back is written by who knows better: see `primary`.
+            let is_older = modified < known.modified && known.older.is_none_or(|older| older == modified);
+            if is_older {
+                known.older = Some(modified);
+                return;
+            }
+            if known.modified == modified {
+                known.pending = None;
+                return;
+            }
+        }
+        self.known = Some(Known { state: state.clone(), modified, pending: None, older: None });
+    }
+
+    /// The state as it has to be, where the store was put back to an older one of the same epoch. Who may acknowledge
+    /// by that one is not who may have acknowledged.
+    pub(crate) fn newer_state(&self) -> Option<&State> {
+        let known = self.known.as_ref().filter(|known| known.older.is_some())?;
+        Some(known.pending.as_ref().unwrap_or(&known.state))
+    }
+
+    /// This node is about to write it.
+    pub(crate) fn note_commit(&mut self, state: &State) {
+        if let Some(known) = &mut self.known {
+            known.pending = Some(state.clone());
+        }
     }
 
     /// Takes in whether the ackers hear this primary.

@@ -7,7 +7,7 @@ use ha::{Action, Epoch, Health, State};
 
 use crate::scenario::FENCER_AFTER;
 use crate::server::Io;
-use crate::store::{Compare, Write};
+use crate::store::{Basis, Compare, Write};
 use crate::world::{Answer, World};
 
 /// A host that stood still ends what it must not do within this long after it goes on.
@@ -28,8 +28,7 @@ pub struct Violation {
 #[derive(Clone, Debug, Default)]
 struct Claimed {
     node: usize,
-    /// An operator decided.
-    forced: bool,
+    basis: Basis,
     /// What the history says is lost.
     lost: GtidSet,
     /// What the former primary had last reported.
@@ -41,6 +40,8 @@ struct Claimed {
 pub(crate) struct Checker {
     pub(crate) violation: Option<Violation>,
     claims: BTreeMap<Epoch, Claimed>,
+    /// The epoch that began when every other node had yet to take its first copy: its primary is alone until then.
+    first_copies: Option<Epoch>,
     /// The newest epoch in which a write was acknowledged.
     acked_epoch: Epoch,
     pub(crate) acked: u64,
@@ -67,13 +68,13 @@ impl World {
             .then(|| self.store.shared.state.as_ref().map(|state| state.value.clone()));
         let leads = writes.iter().any(|write| matches!(write, Write::Leader(_)));
         let lost = writes.iter().find_map(|write| match write {
-            Write::Claimed(lost, forced) => Some((lost.clone(), *forced)),
+            Write::Claimed(lost, basis) => Some((lost.clone(), *basis)),
             Write::Leader(_) | Write::State(_) | Write::Member(..) | Write::EndRequest => None,
         });
         let wakes = leads || before.is_some();
         let Some(revision) = self.store.commit(compares, writes) else { return Answer::Conflict };
         match (before, lost) {
-            (Some(before), Some((lost, forced))) => self.check_claim(node, before.as_ref(), &lost, forced),
+            (Some(before), Some((lost, basis))) => self.check_claim(node, before.as_ref(), &lost, basis),
             (Some(before), None) if !leads => self.check_state(node, before.as_ref()),
             (Some(_) | None, _) => {}
         }
@@ -87,13 +88,14 @@ impl World {
         Answer::Done(revision)
     }
 
-    fn check_claim(&mut self, node: usize, before: Option<&State>, lost: &str, forced: bool) {
+    fn check_claim(&mut self, node: usize, before: Option<&State>, lost: &str, basis: Basis) {
         let Some(now) = self.store.shared.state.as_ref().map(|state| state.value.clone()) else { return };
         let shared = &self.store.shared;
         let former = before.and_then(|before| shared.members.get(&before.lineage.primary));
         let reported = former.map(|member| member.value.server.executed.clone()).unwrap_or_default();
         let lost = GtidSet::parse(lost).unwrap_or_default();
-        self.check.claims.insert(now.epoch, Claimed { node, forced, lost, reported });
+        self.check.claims.insert(now.epoch, Claimed { node, basis, lost, reported });
+        let forced = basis == Basis::Operator;
         let is_back = before.is_some_and(|before| before.lineage.primary == self.nodes[node].name);
         let tags = &self.nodes[node].agent.tags;
         if !forced && !is_back && before.is_some() && (tags.promotion == 0 || tags.delay_seconds > 0) {
@@ -133,11 +135,11 @@ impl World {
         self.say(Some(node), |_| format!("loses {} acknowledged: {gtids}", missing.len()));
         // A primary's old disk, and nothing left of the store that could tell: nobody can know.
         let unknowable = self.check.rolled_back && (self.check.wiped || self.check.restored);
-        if !claim.forced && !unknowable && self.scenario.is_lossless() {
+        if claim.basis != Basis::Operator && !unknowable && self.scenario.is_lossless() {
             let text = format!("{name} leads in epoch {epoch} without the acknowledged {gtids}");
             return self.violate("I2", text);
         }
-        if !claim.forced && !unknowable && !self.check.restored {
+        if claim.basis != Basis::Operator && !unknowable && !self.check.restored {
             self.check_bounded(&claim, missing, epoch);
         }
         self.check.forgiven += u64::try_from(missing.len()).unwrap_or(0);
@@ -240,11 +242,15 @@ impl World {
             let primary = state.and_then(|state| self.find(&state.value.lineage.primary));
             primary.is_some_and(|primary| self.nodes[primary].server.held.has(tx))
         };
-        let forced = self.check.claims.range(epoch + 1..).any(|(_, claim)| claim.forced);
-        if races && forced && !is_held() {
-            // Told to a client by a host that stood still while an operator gave up what it held.
+        if races && !is_held() && self.gives_up(epoch, alone) {
             self.acked.remove(tx);
             self.check.forgiven += 1;
+            let later = self.check.claims.range(epoch + 1..).next();
+            if let Some((by, claim)) = later.map(|(by, claim)| (*by, claim.clone()))
+                && claim.basis != Basis::Operator
+            {
+                self.check_bounded(&claim, &[tx], by);
+            }
         } else if epoch < self.check.acked_epoch && !(races && (alone || is_held())) {
             let text = format!(
                 "{} acknowledges {} of epoch {epoch} after one of epoch {}",
@@ -253,7 +259,8 @@ impl World {
             self.violate("I1", text);
         }
         self.check.acked_epoch = self.check.acked_epoch.max(epoch);
-        if alone && self.scenario.is_lossless() && self.scenario.hosts.len() > 1 {
+        let is_first = self.check.first_copies == Some(epoch);
+        if alone && self.scenario.is_lossless() && self.scenario.hosts.len() > 1 && !is_first {
             let text = format!("{} acknowledges alone", self.nodes[node].name);
             self.violate("I4", text);
         }
@@ -261,6 +268,17 @@ impl World {
         if let Some(state) = state.filter(|state| state.lineage.epoch == epoch && !self.check.wiped) {
             self.check_quorum(&state);
         }
+    }
+
+    /// What a primary of this epoch tells a client now, having stood still, was given up before: by an operator, or in
+    /// `available`, documented as lost beyond the number, while the primary was alone or too few could be examined.
+    fn gives_up(&self, epoch: Epoch, alone: bool) -> bool {
+        let later =
+            |basis: Basis| self.check.claims.range(epoch + 1..).any(|(_, claim)| claim.basis == basis);
+        let state = self.store.shared.state.as_ref();
+        let is_succeeded = state.is_some_and(|state| state.value.lineage.epoch > epoch);
+        let is_bounded = is_succeeded && (alone || later(Basis::Bound));
+        later(Basis::Operator) || (is_bounded && !self.scenario.is_lossless())
     }
 
     /// Writes are taken under a valid lease only, by the node's own clock.
@@ -283,6 +301,13 @@ impl World {
     /// Writes were opened.
     pub(crate) fn check_open(&mut self, node: usize, epoch: Epoch) {
         self.check.opens += 1;
+        let are_new = (0..self.databases).all(|other| {
+            let server = &self.nodes[other].server;
+            other == node || (server.log.is_empty() && server.relay.is_empty() && server.cluster.is_none())
+        });
+        if are_new {
+            self.check.first_copies = Some(epoch);
+        }
         self.check_only_writer(node);
         self.check_primaries(node);
         let state = self.store.shared.state.as_ref().map(|state| &state.value);
@@ -343,9 +368,6 @@ impl World {
     }
 
     pub(crate) fn check_reseed(&mut self, node: usize) {
-        if self.is_foreign(node) {
-            self.violate("I10", format!("another cluster's data on {} is replaced", self.nodes[node].name));
-        }
         let host = &self.nodes[node];
         if host.server.is_open(self.now) {
             let text = format!("{} replaces its data while it takes writes", host.name);
@@ -353,9 +375,14 @@ impl World {
         }
     }
 
-    /// What was decided under a pause.
+    /// What was decided about another cluster's data, and under a pause.
     pub(crate) fn check_decision(&mut self, node: usize) {
         let agent = &self.nodes[node].agent;
+        let replaces = agent.actions.iter().any(|action| matches!(action, Action::Reseed { .. }));
+        if replaces && agent.sight.report.cluster.as_deref() == Some("another") {
+            let text = format!("another cluster's data on {} is to be replaced", self.nodes[node].name);
+            return self.violate("I10", text);
+        }
         if !agent.reached || !agent.shared.paused {
             return;
         }

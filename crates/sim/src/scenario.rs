@@ -85,7 +85,7 @@ pub struct Scenario {
 
 /// Lease, as in the spec's defaults.
 pub(crate) const TTL: u64 = 3_000;
-const MARGIN: u64 = 300;
+pub(crate) const MARGIN: u64 = 300;
 /// The separate fencer kills this much later than the agent's own thread would have.
 pub(crate) const FENCER_AFTER: u64 = 150;
 /// Renewals are this far apart.

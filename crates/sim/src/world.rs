@@ -261,8 +261,8 @@ impl World {
         let mut end = FAULTS_FROM;
         for (index, fault) in self.scenario.faults.clone().into_iter().enumerate() {
             self.at(fault.at, Event::Begin { fault: index });
-            self.at(fault.at + fault.ms, Event::End { fault: index });
-            end = end.max(fault.at + fault.ms);
+            self.at(fault.end(), Event::End { fault: index });
+            end = end.max(fault.end());
             if let crate::fault::Kind::StoreRestore(back) = fault.kind {
                 self.at(fault.at.saturating_sub(back), Event::Save);
             }
