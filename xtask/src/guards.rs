@@ -182,7 +182,7 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "commits wait for acknowledgements",
         file: "crates/ha/src/promotion.rs",
-        find: "asynchronous: seen.policy.nodes.len() < 2 };",
+        find: "asynchronous: are_new || seen.policy.nodes.len() < 2 };",
         replace: "asynchronous: true };",
         expected: &["I4"],
     },
