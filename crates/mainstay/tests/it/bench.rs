@@ -97,7 +97,7 @@ pub(crate) fn servers() -> Vec<&'static str> {
     here
 }
 
-fn mysql_root() -> Option<PathBuf> {
+pub(crate) fn mysql_root() -> Option<PathBuf> {
     let named = std::env::var_os("MAINSTAY_TEST_MYSQL_ROOT").map(PathBuf::from);
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/mysql");
     named.or(Some(made)).filter(|root| root.join("usr/sbin/mysqld").exists())
