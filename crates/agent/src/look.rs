@@ -227,6 +227,7 @@ impl Node {
             tags: self.config.tags(),
             work,
             epoch: self.record.kept().epoch,
+            version: self.record.kept().version,
             opened: self.record.kept().opened,
             fresh_cluster: self.shown.fresh_cluster().to_owned(),
             trouble: sight.trouble.clone(),

@@ -1,7 +1,7 @@
 //! The decision of one node in one tick: which of the situations below it is in. The rules of each situation are in
 //! the file named after it.
 
-use crate::action::{Action, Decision};
+use crate::action::{Action, Claim, Decision};
 use crate::model::{Epoch, Health, Lineage, Member, NodeName, ServerReport, Shared, State};
 use crate::policy::Policy;
 use crate::view::{Lease, Local, Memory, Seen, View};
@@ -15,7 +15,13 @@ pub fn decide(view: &View<'_>, policy: &Policy, memory: &mut Memory) -> Decision
     if view.local.witness {
         return Decision::rest(witness_sentence(&seen));
     }
-    let decision = with_store(&mut seen);
+    let mut decision = with_store(&mut seen);
+    let version = seen.newest_version() + 1;
+    for action in &mut decision.actions {
+        if let Action::Commit(state) | Action::Claim(Claim { state, .. }) = action {
+            state.version = version;
+        }
+    }
     if matches!(seen.lease(), Lease::Nobody(_) | Lease::MineLost(_)) {
         seen.memory.leaderless_since.get_or_insert(view.now);
     } else {
@@ -46,14 +52,8 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
         return fence_if_open(seen.view.local, &why)
             .unwrap_or_else(|| found::found(seen, Some((state_modified, state))));
     }
-    let is_asked = election::forced(seen, state).is_some();
-    if seen.memory.newer_state().is_some()
-        && matches!(seen.lease(), Lease::Nobody(_))
-        && state.lineage.primary != *seen.view.me
-        && !is_asked
-    {
-        // Its list of ackers proves nothing.
-        return fence_if_open(seen.view.local, "the lease here is gone")
+    if is_list_old(seen, state) {
+        return fence_if_open(seen.view.local, "the store is an old copy of this epoch")
             .unwrap_or_else(|| found::found(seen, Some((state_modified, state))));
     }
     seen.memory.outdated_since = None;
@@ -73,6 +73,22 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
         Lease::Theirs(leader) => replica::follow(seen, leader, state),
         Lease::Nobody(leader) => fence_if_open(seen.view.local, "the lease here is gone")
             .unwrap_or_else(|| election::elect(seen, state, leader)),
+    }
+}
+
+/// The store was put back to an older state of this epoch: who may acknowledge by that one is not who may have
+/// acknowledged. Nobody leads or is promoted by it. Who wrote the history may come back all the same, and whoever
+/// follows goes on.
+fn is_list_old(seen: &Seen<'_>, state: &State) -> bool {
+    if seen.newest_version() <= state.version {
+        return false;
+    }
+    match seen.lease() {
+        Lease::Mine(_) => true,
+        Lease::Theirs(_) => false,
+        Lease::MineLost(_) | Lease::Nobody(_) => {
+            state.lineage.primary != *seen.view.me && election::forced(seen, state).is_none()
+        }
     }
 }
 
@@ -150,7 +166,7 @@ fn newest_epoch(shared: &Shared, local: &Local, cluster: &str) -> Epoch {
 }
 
 /// A report of this cluster's data, or of none.
-fn is_ours(member: &Member, cluster: &str) -> bool {
+pub(crate) fn is_ours(member: &Member, cluster: &str) -> bool {
     member.server.cluster.as_deref().is_none_or(|theirs| theirs == cluster)
 }
 

@@ -11,9 +11,6 @@ use crate::model::{Ask, Health, Leader, Lineage, Member, NodeName, Request, Stat
 use crate::policy::Durability;
 use crate::view::Seen;
 
-/// A list of ackers is taken at its word after the store was read without a gap for this many leases.
-const CONTACT_LEASES: u64 = 10;
-
 /// What is known of the writes acknowledged in the lineage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
@@ -249,9 +246,6 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
             known.extend(&member.server.position);
         }
     }
-    for member in unlisted_followers(seen, lineage) {
-        known.extend(&member.server.position);
-    }
     for (name, incarnation) in &lineage.sync.ackers {
         let Some(member) = seen.fresh(name) else {
             missing.push(format!("{name} does not report"));
@@ -279,17 +273,6 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
         missing.join(", ")
     );
     Proof::Unknown(known, why)
-}
-
-/// The list of ackers may be that of an old copy of the store, if this node has not read it for long without a gap: then
-/// whoever followed this primary, by any report of it, may have acknowledged.
-fn unlisted_followers<'a>(seen: &'a Seen<'_>, lineage: &'a Lineage) -> impl Iterator<Item = &'a Member> + 'a {
-    let is_young = seen.memory.contact_for(seen.view.now) < seen.policy.ttl * CONTACT_LEASES;
-    let members = seen.shared.members.iter().filter(move |_| is_young);
-    members
-        .filter(|(name, _)| seen.policy.nodes.contains(*name) && !lineage.sync.ackers.contains_key(*name))
-        .map(|(_, member)| &member.value)
-        .filter(|member| is_following(member, lineage))
 }
 
 /// Fresh reports, this node's own with them, that have stopped for this lineage.

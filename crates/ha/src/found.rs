@@ -120,7 +120,7 @@ fn claim(
     Claim {
         epoch,
         replaces: seen.shared.leader.as_ref().map(|leader| leader.modified),
-        state: State { cluster, epoch, lineage, failovers: Vec::new() },
+        state: State { cluster, epoch, version: 0, lineage, failovers: Vec::new() },
         state_seen: old.map(|(modified, _)| modified),
         examined: reports
             .keys()

@@ -23,11 +23,6 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
             actions,
         );
     }
-    if let Some(newer) = seen.memory.newer_state().filter(|newer| newer.lineage.epoch == lineage.epoch) {
-        actions.push(Action::Commit(newer.clone()));
-        let sentence = "the store is an older copy: writing again who may acknowledge";
-        return Decision::acts(format!("primary in epoch {}; {sentence}", lineage.epoch), actions);
-    }
     if let Some(decision) = asked(seen, state) {
         return decision;
     }
@@ -43,11 +38,6 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
         return Decision::acts(format!("primary in epoch {}; opening writes", lineage.epoch), actions);
     }
     let changes = ackers::maintain(seen, state);
-    for action in &changes.actions {
-        if let Action::Commit(next) = action {
-            seen.memory.note_commit(next);
-        }
-    }
     actions.extend(changes.actions);
     let sentence = format!("primary in epoch {}; {}", lineage.epoch, changes.sentence);
     Decision::acts(sentence, actions)

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flavor::GtidSet;
 
+use crate::decide::is_ours;
 use crate::model::{
-    Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, State, Tags,
+    Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, Tags,
 };
 use crate::policy::Policy;
 
@@ -52,6 +53,8 @@ pub struct Local {
     /// The highest epoch ever heard of. Where this node itself is the lineage's primary, that is not learned from the
     /// store: a disk that does not know of the epoch is not the one that led in it.
     pub epoch: Epoch,
+    /// The highest [`State::version`](crate::State::version) ever read, kept on disk. Learned as the epoch is.
+    pub version: u64,
     /// The last epoch in which it opened writes.
     pub opened: Option<Epoch>,
     /// An identity for a cluster, should one be founded.
@@ -84,17 +87,6 @@ struct Contact {
     since: Millis,
     last: Millis,
     revision: u64,
-}
-
-/// The state as it was last written, as far as this node knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Known {
-    state: State,
-    modified: u64,
-    /// This node was about to write it: it may have been there although no answer said so.
-    pending: Option<State>,
-    /// The store has an older one of the same epoch, last written at this revision: it was put back in time.
-    older: Option<u64>,
 }
 
 /// A position of the primary that an acker has to reach.
@@ -142,7 +134,6 @@ pub struct Memory {
     leader: Option<Sighting>,
     /// Since when the store has been read without a gap and without its going back in time, and the last read.
     contact: Option<Contact>,
-    known: Option<Known>,
     members: BTreeMap<NodeName, Sighting>,
     /// Marks that joining ackers have to reach.
     pub(crate) joining: BTreeMap<NodeName, Mark>,
@@ -179,9 +170,6 @@ impl Memory {
         });
         let since = goes_on.map_or(now, |contact| contact.since);
         self.contact = Some(Contact { since, last: now, revision: shared.revision });
-        if let Some(state) = &shared.state {
-            self.note_state(&state.value, state.modified);
-        }
         let keep = |seen: Option<&Sighting>, modified: u64| match seen {
             Some(seen) if seen.modified == modified => *seen,
             Some(_) | None => Sighting { modified, at: now },
@@ -191,39 +179,6 @@ impl Memory {
         self.members = members
             .map(|(name, member)| (name.clone(), keep(self.members.get(name), member.modified)))
             .collect();
-    }
-
-    fn note_state(&mut self, state: &State, modified: u64) {
-        if let Some(known) = &mut self.known
-            && known.state.epoch == state.epoch
-            && known.state.cluster == state.cluster
-        {
-            // What is written after it was put back is written by who knows better: see `primary`.
-            let is_older = modified < known.modified && known.older.is_none_or(|older| older == modified);
-            if is_older {
-                known.older = Some(modified);
-                return;
-            }
-            if known.modified == modified {
-                known.pending = None;
-                return;
-            }
-        }
-        self.known = Some(Known { state: state.clone(), modified, pending: None, older: None });
-    }
-
-    /// The state as it has to be, where the store was put back to an older one of the same epoch. Who may acknowledge
-    /// by that one is not who may have acknowledged.
-    pub(crate) fn newer_state(&self) -> Option<&State> {
-        let known = self.known.as_ref().filter(|known| known.older.is_some())?;
-        Some(known.pending.as_ref().unwrap_or(&known.state))
-    }
-
-    /// This node is about to write it.
-    pub(crate) fn note_commit(&mut self, state: &State) {
-        if let Some(known) = &mut self.known {
-            known.pending = Some(state.clone());
-        }
     }
 
     /// Takes in whether the ackers hear this primary.
@@ -311,6 +266,15 @@ impl<'a> Seen<'a> {
             let member = self.fresh(name)?;
             (name != self.view.me && self.policy.nodes.contains(name)).then_some((name, member))
         })
+    }
+
+    /// The highest version of the state that is there or that any node of the cluster says it has read.
+    pub(crate) fn newest_version(&self) -> u64 {
+        let state = self.shared.state.as_ref().map(|state| &state.value);
+        let members = self.shared.members.values().map(|member| &member.value);
+        let ours = members.filter(|member| state.is_none_or(|state| is_ours(member, &state.cluster)));
+        let stored = state.map_or(0, |state| state.version);
+        ours.map(|member| member.version).max().unwrap_or(0).max(self.view.local.version).max(stored)
     }
 
     pub(crate) fn server(&self) -> &'a ServerReport {

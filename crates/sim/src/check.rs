@@ -42,6 +42,8 @@ pub(crate) struct Checker {
     claims: BTreeMap<Epoch, Claimed>,
     /// The epoch that began when every other node had yet to take its first copy: its primary is alone until then.
     first_copies: Option<Epoch>,
+    /// The newest epoch in which writes were opened, and where.
+    opened: Option<(Epoch, usize)>,
     /// The newest epoch in which a write was acknowledged.
     acked_epoch: Epoch,
     pub(crate) acked: u64,
@@ -116,7 +118,11 @@ impl World {
             let start = &now.lineage.start;
             let lacks = |tx: &usize| !start.contains(&self.transactions[*tx].exact);
             let missing: Vec<usize> = self.acked.minus(&nothing).filter(lacks).collect();
-            self.check_lineage(node, now.lineage.epoch, &missing);
+            // In a store that was put back, one that stood still since then can write what it was about to write. The
+            // nodes know of a later epoch and do not believe it; whoever opens writes is judged when it does.
+            if !self.check.restored {
+                self.check_lineage(node, now.lineage.epoch, &missing);
+            }
         }
         if before.is_none_or(|before| before.lineage.sync != now.lineage.sync) {
             self.check_quorum(&now);
@@ -237,11 +243,7 @@ impl World {
         let epoch = self.transactions[tx].epoch;
         let races = self.now <= self.nodes[node].resumed_at + RACE;
         // What a host that stood still says at its end is harmless when the new primary holds it.
-        let is_held = || {
-            let state = self.store.shared.state.as_ref();
-            let primary = state.and_then(|state| self.find(&state.value.lineage.primary));
-            primary.is_some_and(|primary| self.nodes[primary].server.held.has(tx))
-        };
+        let is_held = || self.newest().is_some_and(|(_, primary)| self.nodes[primary].server.held.has(tx));
         if races && !is_held() && self.gives_up(epoch, alone) {
             self.acked.remove(tx);
             self.check.forgiven += 1;
@@ -270,13 +272,19 @@ impl World {
         }
     }
 
+    /// The newest lineage and its primary: by the store, or, where it forgot, by who opened writes.
+    fn newest(&self) -> Option<(Epoch, usize)> {
+        let state = self.store.shared.state.as_ref().map(|state| &state.value.lineage);
+        let stored = state.and_then(|lineage| Some((lineage.epoch, self.find(&lineage.primary)?)));
+        stored.into_iter().chain(self.check.opened).max()
+    }
+
     /// What a primary of this epoch tells a client now, having stood still, was given up before: by an operator, or in
     /// `available`, documented as lost beyond the number, while the primary was alone or too few could be examined.
     fn gives_up(&self, epoch: Epoch, alone: bool) -> bool {
         let later =
             |basis: Basis| self.check.claims.range(epoch + 1..).any(|(_, claim)| claim.basis == basis);
-        let state = self.store.shared.state.as_ref();
-        let is_succeeded = state.is_some_and(|state| state.value.lineage.epoch > epoch);
+        let is_succeeded = self.newest().is_some_and(|(newest, _)| newest > epoch);
         let is_bounded = is_succeeded && (alone || later(Basis::Bound));
         later(Basis::Operator) || (is_bounded && !self.scenario.is_lossless())
     }
@@ -301,13 +309,7 @@ impl World {
     /// Writes were opened.
     pub(crate) fn check_open(&mut self, node: usize, epoch: Epoch) {
         self.check.opens += 1;
-        let are_new = (0..self.databases).all(|other| {
-            let server = &self.nodes[other].server;
-            other == node || (server.log.is_empty() && server.relay.is_empty() && server.cluster.is_none())
-        });
-        if are_new {
-            self.check.first_copies = Some(epoch);
-        }
+        self.check.opened = self.check.opened.max(Some((epoch, node)));
         self.check_only_writer(node);
         self.check_primaries(node);
         let state = self.store.shared.state.as_ref().map(|state| &state.value);
@@ -383,6 +385,14 @@ impl World {
             let text = format!("another cluster's data on {} is to be replaced", self.nodes[node].name);
             return self.violate("I10", text);
         }
+        let begins_alone = agent.actions.iter().find_map(|action| match action {
+            Action::Commit(state) if state.lineage.sync.asynchronous => Some(state.lineage.epoch),
+            _ => None,
+        });
+        if begins_alone.is_some() && self.are_others_new(node) {
+            self.check.first_copies = begins_alone;
+        }
+        let agent = &self.nodes[node].agent;
         if !agent.reached || !agent.shared.paused {
             return;
         }
@@ -397,6 +407,15 @@ impl World {
             let text = format!("{} does {action:?} while paused", self.nodes[node].name);
             self.violate("I13", text);
         }
+    }
+
+    /// Every other node says that it has yet to take its first copy.
+    fn are_others_new(&self, node: usize) -> bool {
+        let members = &self.nodes[node].agent.shared.members;
+        let is_new = |server: &ha::ServerReport| server.cluster.is_none() && server.position.is_empty();
+        (0..self.databases).filter(|other| *other != node).all(|other| {
+            members.get(&self.nodes[other].name).is_some_and(|member| is_new(&member.value.server))
+        })
     }
 
     /// After the faults: everything has to be as declared, in time.

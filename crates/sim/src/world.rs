@@ -111,6 +111,7 @@ pub(crate) struct Armed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     pub(crate) epoch: Epoch,
+    pub(crate) version: u64,
     pub(crate) opened: Option<Epoch>,
     pub(crate) incarnation: u64,
     pub(crate) process: Option<u64>,

@@ -107,6 +107,7 @@ impl World {
             tags: Tags::default(),
             work: None,
             epoch: 0,
+            version: 0,
             opened: None,
             fresh_cluster: format!("made-by-{name}"),
             trouble: None,
@@ -149,7 +150,13 @@ impl World {
         let sync = Sync { ackers, need: self.policy.need, asynchronous: false };
         let lineage =
             Lineage { epoch, primary: primary.clone(), sync, start: holding.clone(), handover: None };
-        self.write_state(State { cluster: "c1".to_owned(), epoch, lineage, failovers: Vec::new() });
+        self.write_state(State {
+            cluster: "c1".to_owned(),
+            epoch,
+            version: 1,
+            lineage,
+            failovers: Vec::new(),
+        });
         self.write_leader(Leader { node: primary.clone(), epoch, beat: 1, released: None });
     }
 
@@ -215,6 +222,7 @@ impl World {
                 witness: local.witness,
                 server: local.server.clone(),
                 epoch: local.epoch,
+                version: local.version,
                 opened: local.opened,
                 frozen: local.frozen,
                 tags: local.tags.clone(),
@@ -438,6 +446,7 @@ fn learn(name: &NodeName, local: &mut Local, shared: &Shared) {
         let is_another_disk = state.lineage.primary == *name && local.epoch < state.lineage.epoch;
         if !is_another_disk {
             local.epoch = local.epoch.max(state.epoch);
+            local.version = local.version.max(state.version);
         }
     }
     let record = shared.leader.as_ref().map(|leader| &leader.value);
