@@ -166,7 +166,6 @@ fn policy(spec: &Spec, ha: &Ha) -> Policy {
         stall: Millis::from(ha.hang_ms),
         head_start: ttl,
         patience: (ttl / 2).max(500),
-        apply: 600_000,
         broken: 30_000,
         need: ha.wait_for_acks,
         failovers_per_hour: ha.failovers_per_hour,

@@ -388,7 +388,6 @@ mod tests {
             stall: 2_000,
             head_start: 3_000,
             patience: 1_500,
-            apply: 1,
             broken: 1,
             need: 1,
             failovers_per_hour: 1,

@@ -194,6 +194,7 @@ impl Node {
             following,
             acks: look.acks,
             waits: look.waits,
+            disk_full: sight.disk.is_full(),
         };
     }
 

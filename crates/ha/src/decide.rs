@@ -211,6 +211,9 @@ pub(crate) fn ineligible(seen: &Seen<'_>, node: &NodeName, member: &Member, stat
     if !server.read_only {
         return Some(format!("{node} takes writes outside any lease"));
     }
+    if server.disk_full {
+        return Some(format!("the disk of {node} is full"));
+    }
     if is_stuck(server) {
         return Some(format!("{node} cannot apply what it received"));
     }
@@ -223,7 +226,7 @@ pub(crate) fn ineligible(seen: &Seen<'_>, node: &NodeName, member: &Member, stat
             state.lineage.primary, state.lineage.epoch
         ));
     }
-    newer_version(seen, node, member)
+    newer_version(seen, node, member, &state.lineage)
 }
 
 /// Replication stopped with an error while something received is not applied: it never will be.
@@ -238,12 +241,13 @@ pub(crate) fn is_blank(server: &ServerReport, lineage: &Lineage) -> bool {
     server.cluster.is_none() && !lineage.start.is_empty()
 }
 
-/// A newer server must not become the source of an older one.
-fn newer_version(seen: &Seen<'_>, node: &NodeName, member: &Member) -> Option<String> {
+/// A newer server must not become the source of an older one. The primary that is left is no reason: upgrading ends
+/// with it.
+fn newer_version(seen: &Seen<'_>, node: &NodeName, member: &Member, lineage: &Lineage) -> Option<String> {
     let flavor = member.server.flavor?;
-    let older = seen.others().find(|(name, other)| {
-        *name != node
-            && other.tags.promotion > 0
+    let nodes = seen.policy.nodes.iter().filter(|name| *name != node && **name != lineage.primary);
+    let older = nodes.filter_map(|name| Some((name, seen.fresh(name)?))).find(|(_, other)| {
+        other.tags.promotion > 0
             && other.server.flavor.is_some_and(|theirs| !theirs.can_replicate_from(flavor))
     });
     older.map(|(other, _)| {

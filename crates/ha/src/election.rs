@@ -255,6 +255,10 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
             missing.push(format!("{name} restarted since it was last known to hold everything"));
         } else if member.frozen != Some(lineage.epoch) {
             missing.push(format!("{name} has not stopped replication yet"));
+        } else if let Some(work) = &member.work {
+            missing.push(format!("{name} is busy: {work}"));
+        } else if member.server.health != Health::Running {
+            missing.push(format!("the server of {name} does not answer"));
         }
     }
     let quorum = lineage.sync.quorum().max(1);

@@ -221,6 +221,9 @@ pub struct ServerReport {
     pub acks: bool,
     /// It waits for acknowledgements (semi-sync, primary side): for how many.
     pub waits: Option<u32>,
+    /// There is no room on the disk under its data: it can take nothing, from clients or from a primary.
+    #[serde(default)]
+    pub disk_full: bool,
 }
 
 impl ServerReport {
@@ -238,6 +241,7 @@ impl ServerReport {
             following: None,
             acks: false,
             waits: None,
+            disk_full: false,
         }
     }
 

@@ -17,11 +17,15 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     }
     let mut actions = vec![Action::Renew];
     let server = seen.server();
-    if server.health != Health::Running {
-        return Decision::acts(
-            format!("primary in epoch {}; the server is starting", lineage.epoch),
-            actions,
-        );
+    let silence = match server.health {
+        Health::Running => None,
+        Health::Hung => {
+            Some(format!("the server has not answered for {} ms", seen.view.local.unanswered_for))
+        }
+        Health::Starting | Health::Down => Some("the server is starting".to_owned()),
+    };
+    if let Some(silence) = silence {
+        return Decision::acts(format!("primary in epoch {}; {silence}", lineage.epoch), actions);
     }
     if let Some(decision) = asked(seen, state) {
         return decision;
@@ -39,7 +43,7 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     }
     let changes = ackers::maintain(seen, state);
     actions.extend(changes.actions);
-    let sentence = format!("primary in epoch {}; {}", lineage.epoch, changes.sentence);
+    let sentence = format!("primary in epoch {}; {}{}", lineage.epoch, changes.sentence, full_disks(seen));
     Decision::acts(sentence, actions)
 }
 
@@ -89,7 +93,7 @@ fn unwell(seen: &mut Seen<'_>, state: &State) -> Option<Decision> {
 }
 
 /// Commits wait, and those that acknowledge are well, by the store, and do not hear this primary. One that is shut
-/// out from here, or is only about to acknowledge, says nothing; nor does one that may have gone when commits began to
+/// out from here, is only about to acknowledge, or has no room for more, says nothing; nor does one that may have gone when commits began to
 /// wait, and whose last report is of before.
 fn is_cut_off(seen: &Seen<'_>, lineage: &Lineage) -> bool {
     if seen.view.local.stalled_for == 0 || lineage.sync.asynchronous {
@@ -99,6 +103,7 @@ fn is_cut_off(seen: &Seen<'_>, lineage: &Lineage) -> bool {
     let mut acking = seen
         .others()
         .filter(|(name, member)| is_intact(lineage, name, member) && member.server.acks)
+        .filter(|(_, member)| !member.server.disk_full)
         .filter(|(name, _)| !seen.view.local.blocked.contains(*name))
         .filter(|(name, _)| was_heard_since(seen, name, seen.view.local.stalled_for))
         .peekable();
@@ -107,6 +112,14 @@ fn is_cut_off(seen: &Seen<'_>, lineage: &Lineage) -> bool {
             && member.server.position.contains(mine)
     };
     acking.peek().is_some() && !acking.any(|(_, member)| hears(member))
+}
+
+/// Names the nodes whose disks are full: commits wait for them.
+fn full_disks(seen: &Seen<'_>) -> String {
+    let own = seen.server().disk_full.then_some(seen.view.me);
+    let others = seen.others().filter(|(_, member)| member.server.disk_full).map(|(name, _)| name);
+    let names: Vec<String> = own.into_iter().chain(others).map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!("; no room on the disk of {}", names.join(", ")) }
 }
 
 /// A node has reported well after something began that has been going on for this long.

@@ -128,7 +128,6 @@ impl Scenario {
             stall: 2_000,
             head_start: 3_000,
             patience: 1_500,
-            apply: 600_000,
             broken: 6_000,
             need,
             failovers_per_hour: if random.chance(80) { 20 } else { 2 },

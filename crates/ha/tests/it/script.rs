@@ -267,6 +267,7 @@ fn set_agent(node: &mut Node, words: &[&str]) -> Result<bool, String> {
         }
         ["store", how] => node.reach = reach(how)?,
         ["commits", "stalled", ms] => local.stalled_for = number(ms)?,
+        ["disk", "full"] => local.server.disk_full = true,
         ["disk", "stalled", ms] => local.disk_stalled_for = number(ms)?,
         ["unanswered", ms] => local.unanswered_for = number(ms)?,
         ["promotion", order] => local.tags.promotion = number(order)?,

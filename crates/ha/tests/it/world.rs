@@ -67,7 +67,6 @@ impl World {
             stall: 2_000,
             head_start: 3_000,
             patience: 1_500,
-            apply: 600_000,
             broken: 30_000,
             need: 1,
             failovers_per_hour: 6,
