@@ -6,11 +6,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -37,9 +39,9 @@ pub enum ProcessState {
     Gone,
 }
 
-/// Removes the lock file that MySQL keeps beside its socket when the server it names is dead: gone, or a zombie
-/// that its parent has not waited for, which the server's own check takes for alive. Data is guarded by a lock of
-/// its own in the data directory, not by this file.
+/// Removes the lock file that MySQL keeps beside its socket when the server it names is dead: gone, ending (it has
+/// no command line any more), or a zombie that its parent has not waited for, which the server's own check takes for
+/// alive. Data is guarded by a lock of its own in the data directory, not by this file.
 ///
 /// # Errors
 /// If the file is there and cannot be removed.
@@ -47,9 +49,11 @@ pub fn clear_dead_socket_lock(socket: &Path) -> io::Result<()> {
     let mut lock = socket.as_os_str().to_owned();
     lock.push(".lock");
     let Ok(text) = fs::read_to_string(&lock) else { return Ok(()) };
-    let alive =
-        text.trim().parse().ok().and_then(stat_state).is_some_and(|state| !matches!(state, 'Z' | 'X'));
-    if alive { Ok(()) } else { fs::remove_file(&lock) }
+    let alive = |pid: u32| {
+        let has_memory = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        has_memory && stat_state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    };
+    if text.trim().parse().is_ok_and(alive) { Ok(()) } else { fs::remove_file(&lock) }
 }
 
 impl ServerProcess {
@@ -125,10 +129,14 @@ impl ServerProcess {
         }
     }
 
-    /// Waits until the process is gone; `false` if it is still there after `limit`.
+    /// Waits until the process is gone, with all it held open; `false` if it is still there after `limit`.
     pub async fn wait_gone(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
-        while self.state() != ProcessState::Gone {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let held = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        // One that is ending shows no command line a moment before its files and locks are free.
+        let held = held.filter(|_| self.state() != ProcessState::Gone);
+        while held.as_ref().is_some_and(|held| !has_ended(held)) {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -151,6 +159,12 @@ impl ServerProcess {
 /// The file that a server or an agent was started with.
 fn file_named(argument: &[u8]) -> Option<&[u8]> {
     argument.strip_prefix(b"--defaults-file=").or_else(|| argument.strip_prefix(b"--config="))
+}
+
+/// The descriptor of a process is readable when the process has ended. A zombie has.
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// The kernel's letter for what a process does.
