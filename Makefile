@@ -5,7 +5,7 @@
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Install what is missing, build, and show a small cluster set up for CloudStack
+demo: ## Install what is missing, build, and show a cluster that survives its primary
 	@scripts/demo.sh
 
 test: ## Install what is missing; run every check and every test, on real servers too

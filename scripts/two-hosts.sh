@@ -21,7 +21,27 @@ chmod +x "$a/usr/sbin/policy-rc.d" "$b/usr/sbin/policy-rc.d"
 (chroot "$a" apt-get update -qq && chroot "$a" apt-get install -y -qq --no-install-recommends openssh-client) >/dev/null 2>&1
 (chroot "$b" apt-get update -qq && chroot "$b" apt-get install -y -qq --no-install-recommends openssh-server) >/dev/null 2>&1
 
-port=$((20000 + RANDOM % 10000))
+# Shows what the run printed and what each server wrote, and ends.
+failed() {
+  cat "$1/out"
+  local log
+  for log in "$1"/[ab]/var/log/mysql/*.log "$1"/[ab]/var/lib/mysql/*.err "$1"/[ab]/var/lib/mainstay/*.log; do
+    [[ ! -s $log ]] || { echo "--- ${log#"$1"/}"; tail -n 30 "$log"; }
+  done
+  exit 1
+}
+
+# Three ports in a row that nobody answers at.
+for _ in $(seq 100); do
+  port=$((20000 + RANDOM % 10000))
+  taken=no
+  for try in $port $((port + 1)) $((port + 2)); do
+    for address in 127.0.0.1 127.0.0.2; do
+      (exec 3<>"/dev/tcp/$address/$try") 2>/dev/null && taken=yes
+    done
+  done
+  [[ $taken == yes ]] || break
+done
 # What ssh is given, as every user of the host could see it.
 mv "$a/usr/bin/ssh" "$a/usr/bin/ssh.real"
 printf '#!/bin/sh\nprintf "%%s\\n" "$*" >>/ssh-argv\nexec /usr/bin/ssh.real "$@"\n' >"$a/usr/bin/ssh"
@@ -63,7 +83,7 @@ measure_disk = false
 SPEC
 
 echo '$ mainstay apply --all --yes'
-chroot "$a" mainstay apply --config /pair.toml --node a --all --yes >"$1/out" 2>&1 || { cat "$1/out"; exit 1; }
+chroot "$a" mainstay apply --config /pair.toml --node a --all --yes >"$1/out" 2>&1 || failed "$1"
 grep -E '^(===|Done|wrote)' "$1/out"
 echo '$ on b: mainstay plan'
 chroot "$b" mainstay plan --config /etc/mainstay/mainstay.toml --node b --no-measure
@@ -79,7 +99,7 @@ cmp "$a/usr/local/bin/mainstay" "$b/usr/local/bin/mainstay"
 [[ $(stat -c '%a %U' "$b/usr/local/bin/mainstay") == "755 root" ]] || { echo "the binary's mode is wrong"; exit 1; }
 [[ $(stat -c %a "$b/etc/mainstay/secrets") == 700 ]] || { echo "the secrets' folder is open"; exit 1; }
 echo '$ mainstay apply --all --yes, again'
-chroot "$a" mainstay apply --config /pair.toml --node a --all --yes >"$1/out" 2>&1 || { cat "$1/out"; exit 1; }
+chroot "$a" mainstay apply --config /pair.toml --node a --all --yes >"$1/out" 2>&1 || failed "$1"
 grep -E '^(===|Nothing|Done|wrote)' "$1/out"
 echo "two hosts: good"
 JOB

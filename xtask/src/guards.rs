@@ -35,8 +35,8 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "an acker counts only in the incarnation it was listed with",
         file: "crates/ha/src/election.rs",
-        find: "listed == Some(&member.server.incarnation) && ",
-        replace: "listed.is_some() && ",
+        find: "listed == Some(&member.server.incarnation)",
+        replace: "listed.is_some()",
         expected: &["I2", "I4"],
     },
     Guard {
@@ -182,7 +182,7 @@ const GUARDS: &[Guard] = &[
     Guard {
         name: "commits wait for acknowledgements",
         file: "crates/ha/src/promotion.rs",
-        find: "asynchronous: seen.policy.nodes.len() < 2 };",
+        find: "asynchronous: are_new || seen.policy.nodes.len() < 2 };",
         replace: "asynchronous: true };",
         expected: &["I4"],
     },

@@ -43,7 +43,7 @@ impl SourceParts {
             address: node.address,
             port: node.port,
             host: quoted(sqltext::quote_string(&node.address.to_string()))?,
-            user: quoted(sqltext::quote_string(&config.account(&config.me)))?,
+            user: quoted(sqltext::quote_string(&plan::agent_account(&config.me.0)))?,
             password: quoted(sqltext::quote_string(password.expose_secret()))?.into(),
             ca,
             delay_seconds: config.tags().delay_seconds,
@@ -86,7 +86,7 @@ pub(crate) fn source_digest(
 
 pub(crate) fn account(config: &Config, node: &NodeName) -> Result<String, AgentError> {
     let address = config.hosts.get(node).map(|address| account_host(*address)).unwrap_or_default();
-    quoted(sqltext::quote_account(&config.account(node), &address))
+    quoted(sqltext::quote_account(&plan::agent_account(&node.0), &address))
 }
 
 /// On one host, connections to any loopback address come from the first.
@@ -111,7 +111,7 @@ pub(crate) fn accounts(
     };
     let mut statements = Vec::new();
     for node in config.policy.nodes.iter().filter(|node| **node != config.me) {
-        if there.contains(config.account(node).as_str()) {
+        if there.contains(plan::agent_account(&node.0).as_str()) {
             continue;
         }
         let account = account(config, node)?;

@@ -62,7 +62,7 @@ impl Client {
                 Ok(response) => {
                     let peer = |error: reqwest::Error| AgentError::Peer {
                         node: host.0.clone(),
-                        reason: error.to_string(),
+                        reason: host::reason(&error),
                         answered: false,
                     };
                     return response.json().await.map_err(peer);
@@ -103,7 +103,7 @@ impl Client {
                     let response = call::<Value>(&config, &host, "/explain", None, Some(LIMIT)).await?;
                     let peer = |error: reqwest::Error| AgentError::Peer {
                         node: host.0.clone(),
-                        reason: error.to_string(),
+                        reason: host::reason(&error),
                         answered: false,
                     };
                     response.json::<Explained>().await.map_err(peer)

@@ -17,8 +17,6 @@ use crate::error::AgentError;
 pub(crate) const NET_TIMEOUT_SECONDS: u32 = 4;
 /// How often a source shows a sign of life, in milliseconds.
 pub(crate) const HEARTBEAT_MS: u32 = 1_000;
-/// Longest name of a MySQL account.
-const USER_CHARS_MAX: usize = 32;
 
 /// The agent's settings.
 #[derive(Clone, Debug)]
@@ -83,17 +81,6 @@ impl Config {
     /// A file of this node in the state folder.
     pub(crate) fn state_file(&self, suffix: &str) -> PathBuf {
         self.spec.paths.state.join(format!("{}.{suffix}", self.me))
-    }
-
-    /// The account a node replicates with. Each has its own, so that one can be shut out alone.
-    pub(crate) fn account(&self, node: &NodeName) -> String {
-        let name = format!("mainstay_{node}");
-        if name.chars().count() <= USER_CHARS_MAX {
-            return name;
-        }
-        let digest = host::files::sha256_hex(node.0.as_bytes());
-        let short: String = digest.chars().take(16).collect();
-        format!("mainstay_{short}")
     }
 
     /// The password of these accounts.
@@ -179,7 +166,6 @@ fn policy(spec: &Spec, ha: &Ha) -> Policy {
         stall: Millis::from(ha.hang_ms),
         head_start: ttl,
         patience: (ttl / 2).max(500),
-        apply: 600_000,
         broken: 30_000,
         need: ha.wait_for_acks,
         failovers_per_hour: ha.failovers_per_hour,

@@ -179,8 +179,9 @@ impl Database {
         if rows.is_empty() {
             return Ok(());
         }
-        // An acknowledging replica that stops asks its source to end the connection, and waits for seconds when the
-        // source is out of reach.
+        if let Some(hurry) = statements.semi_sync_replica_hurry() {
+            self.change(&Sql::plain(hurry)).await?;
+        }
         self.change(&Sql::plain(set(statements.semi_sync_replica_enabled_variable(), "OFF"))).await?;
         self.change(&Sql::plain(statements.stop_io_thread())).await?;
         let rows = self.query(&Sql::plain(statements.replica_status())).await?;
@@ -254,7 +255,8 @@ impl Database {
         if flavor.vendor == Vendor::MySql {
             return Ok(());
         }
-        self.change(&Sql::plain(format!("SET GLOBAL server_id = {}", own_id(config) ^ REPLICA_ID_BIT))).await
+        self.change(&Sql::plain(format!("SET GLOBAL server_id = {}", own_id(config) ^ plan::REPLICA_ID_BIT)))
+            .await
     }
 
     /// Acknowledges, or stops. The IO thread has to connect anew for the primary to know.
@@ -291,7 +293,7 @@ impl Database {
     pub(crate) async fn block(&mut self, config: &Config, node: &NodeName) -> Result<(), AgentError> {
         self.lock(config, node, true).await?;
         let statements = self.flavor().await?.statements();
-        let account = config.account(node);
+        let account = plan::agent_account(&node.0);
         let deadline = tokio::time::Instant::now() + GONE;
         loop {
             let rows = self.query(&Sql::plain(statements.dump_threads_query())).await?;
@@ -512,9 +514,6 @@ const NO_SUCH_ACCOUNT: u16 = 1396;
 const NO_SUCH_THREAD: u16 = 1094;
 /// ER_CLONE_RESTART (3707): the clone is complete and the server could not restart itself.
 const CLONE_RESTART_FAILED: u16 = 3707;
-
-/// What differs between a node's id as a primary and as a replica.
-const REPLICA_ID_BIT: u32 = 1 << 31;
 
 /// The id of this node's writes.
 fn own_id(config: &Config) -> u32 {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::Store;
 use subtle::ConstantTimeEq as _;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -30,6 +31,8 @@ use crate::shown::{HealthReport, Role, Shown};
 
 /// A look at the node older than this says nothing about it.
 const STALE_MS: u64 = 10_000;
+/// For an agent check, and after one that could not be taken, such as for want of file descriptors.
+const CHECK_LIMIT: Duration = Duration::from_millis(200);
 const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What handlers need.
@@ -56,6 +59,39 @@ pub(crate) async fn serve_health(addresses: &[SocketAddr], shown: Arc<Shown>) ->
         tokio::spawn(async move { axum::serve(listener, app).await });
     }
     Ok(())
+}
+
+/// Tells whoever connects, in HAProxy's words, whether this node is primary (HAProxy manual, `agent-check`).
+///
+/// # Errors
+/// An address cannot be listened on.
+pub(crate) async fn serve_agent_checks(
+    addresses: &[SocketAddr],
+    shown: &Arc<Shown>,
+) -> Result<(), AgentError> {
+    for address in addresses {
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(AgentError::system(format!("listening for agent checks on {address}")))?;
+        tokio::spawn(answer_agent_checks(listener, shown.clone()));
+    }
+    Ok(())
+}
+
+async fn answer_agent_checks(listener: tokio::net::TcpListener, shown: Arc<Shown>) {
+    loop {
+        match listener.accept().await {
+            // One after the other: a few bytes fit what the kernel buffers, whether anybody reads them or not.
+            Ok((mut stream, _)) => {
+                let written = stream.write_all(agent_word(&shown).as_bytes());
+                drop(tokio::time::timeout(CHECK_LIMIT, written).await);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an agent check was not answered");
+                tokio::time::sleep(CHECK_LIMIT).await;
+            }
+        }
+    }
 }
 
 /// Listens for the API: over TLS with the node's certificate, or in the clear on loopback alone.
@@ -189,6 +225,11 @@ async fn readiness(State(shown): State<Arc<Shown>>) -> Response {
 }
 
 async fn agent_check(State(shown): State<Arc<Shown>>) -> &'static str {
+    agent_word(&shown)
+}
+
+/// What HAProxy's `agent-check` is told.
+fn agent_word(shown: &Shown) -> &'static str {
     if shown.is_primary() { "up ready\n" } else { "down\n" }
 }
 
@@ -329,7 +370,44 @@ async fn failsafe(State(api): State<Api>, Json(question): Json<FailsafeQuestion>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_connects_is_told_in_haproxys_words() {
+        let me = NodeName::new("db1");
+        let policy = ha::Policy {
+            nodes: BTreeSet::from([me.clone()]),
+            durability: ha::Durability::Lossless,
+            ttl: 3_000,
+            margin: 300,
+            hang: 2_000,
+            stall: 2_000,
+            head_start: 3_000,
+            patience: 1_500,
+            broken: 1,
+            need: 1,
+            failovers_per_hour: 1,
+            reseed: true,
+        };
+        let shown = Arc::new(Shown::new(&me, &policy, String::new()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(answer_agent_checks(listener, shown.clone()));
+        let ask = async || {
+            let mut text = String::new();
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.read_to_string(&mut text).await.unwrap();
+            text
+        };
+        assert_eq!(ask().await, "down\n");
+        shown.open(7);
+        shown.lease_until(Some(crate::time::now() + 60_000));
+        assert_eq!(ask().await, "up ready\n");
+    }
 
     #[test]
     fn lag_is_read_in_seconds_and_minutes() {

@@ -52,6 +52,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     let wake = Arc::new(Notify::new());
     let node = Node::new(config.clone(), store.clone(), shown.clone(), wake.clone()).await?;
     http::serve_health(&config.listen(config.ha.api.health_port), shown.clone()).await?;
+    if let Some(port) = config.ha.api.agent_check_port {
+        http::serve_agent_checks(&config.listen(port), &shown).await?;
+    }
     let api = Api { config: config.clone(), store, shown, wake, token: config.token()? };
     http::serve_api(&config.listen(config.ha.api.api_port), api).await?;
     tracing::info!(node = %config.me, "the agent runs");
@@ -63,7 +66,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
 /// # Errors
 /// Its record cannot be used.
 pub async fn run_fencer(config: &Config, stop: impl Future<Output = ()>) -> Result<(), AgentError> {
-    host::fence::run_fencer(&lease::fence_file(config), &config.state_file("fencer.log"), stop)
+    let watchdog = config.ha.watchdog.clone().map(|device| host::fence::WatchdogOptions {
+        device,
+        timeout_seconds: config.ha.ttl_ms.div_ceil(1_000).max(2),
+    });
+    host::fence::run_fencer(&lease::fence_file(config), &config.state_file("fencer.log"), watchdog, stop)
         .await
         .map_err(AgentError::system("fencing"))
 }

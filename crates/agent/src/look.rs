@@ -21,7 +21,6 @@ const DEATHS_WINDOW: Millis = 60_000;
 /// Running for so long, it starts after all.
 const PROVEN: Millis = 20_000;
 /// File in the data directory that says which cluster the data belongs to.
-const CLUSTER_FILE: &str = "mainstay-cluster";
 const CLUSTER_BYTES_MAX: usize = 1_024;
 
 /// Errors after which starting replication again cannot help: the source has purged what is needed, or knows nothing
@@ -195,6 +194,7 @@ impl Node {
             following,
             acks: look.acks,
             waits: look.waits,
+            disk_full: sight.disk.is_full(),
         };
     }
 
@@ -209,7 +209,9 @@ impl Node {
         let sight = &self.sight;
         let hosts = self.config.policy.nodes.iter();
         let blocked: BTreeSet<NodeName> = hosts
-            .filter(|node| **node != self.config.me && !sight.admitted.contains(&self.config.account(node)))
+            .filter(|node| {
+                **node != self.config.me && !sight.admitted.contains(&plan::agent_account(&node.0))
+            })
             .cloned()
             .collect();
         let age = |at: Option<Millis>| at.map_or(0, |at| now.saturating_sub(at));
@@ -226,6 +228,7 @@ impl Node {
             tags: self.config.tags(),
             work,
             epoch: self.record.kept().epoch,
+            version: self.record.kept().version,
             opened: self.record.kept().opened,
             fresh_cluster: self.shown.fresh_cluster().to_owned(),
             trouble: sight.trouble.clone(),
@@ -245,7 +248,7 @@ impl Node {
         }
         let owner = self.process.as_ref().and_then(|process| process.data_owner()).map(str::to_owned);
         let ownership = host::files::Ownership { mode: 0o640, owner, group: None };
-        let path = node.data_dir.join(CLUSTER_FILE);
+        let path = node.data_dir.join(plan::CLUSTER_FILE);
         match host::files::write_atomic(&path, format!("{cluster}\n").as_bytes(), &ownership) {
             Ok(()) => self.sight.report.cluster = Some(cluster.to_owned()),
             Err(error) => tracing::error!(%error, "the data cannot be marked as the cluster's"),
@@ -261,7 +264,7 @@ fn millis(duration: Duration) -> Millis {
 }
 
 fn cluster_of(data_dir: &std::path::Path) -> Option<String> {
-    let text = host::files::read_text(&data_dir.join(CLUSTER_FILE), CLUSTER_BYTES_MAX).ok()?;
+    let text = host::files::read_text(&data_dir.join(plan::CLUSTER_FILE), CLUSTER_BYTES_MAX).ok()?;
     Some(text.trim().to_owned())
 }
 

@@ -220,13 +220,14 @@ impl Node {
         }
     }
 
-    /// Writes down the highest epoch heard of.
+    /// Writes down the highest epoch heard of, and the highest version of the state.
     fn know(&mut self, shared: &Shared) {
         let Some(state) = &shared.state else { return };
-        let epoch = state.value.epoch;
-        if epoch > self.record.kept().epoch
-            && let Err(error) = self.record.change(|kept| kept.epoch = epoch)
-        {
+        let (epoch, version) = (state.value.epoch, state.value.version);
+        if let Err(error) = self.record.change(|kept| {
+            kept.epoch = kept.epoch.max(epoch);
+            kept.version = kept.version.max(version);
+        }) {
             tracing::error!(%error, "the node's record cannot be written");
         }
     }
@@ -260,6 +261,7 @@ impl Node {
             witness: self.config.node.is_none(),
             server: self.sight.report.clone(),
             epoch: self.record.kept().epoch,
+            version: self.record.kept().version,
             opened: self.record.kept().opened,
             frozen: self.frozen,
             tags: self.config.tags(),

@@ -34,7 +34,7 @@ fn peer_error(node: &NodeName) -> impl Fn(reqwest::Error) -> AgentError {
     let node = node.0.clone();
     move |error| AgentError::Peer {
         node: node.clone(),
-        reason: error.without_url().to_string(),
+        reason: host::reason(&error.without_url()),
         answered: false,
     }
 }

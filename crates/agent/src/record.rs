@@ -14,6 +14,9 @@ const BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Kept {
     /// The highest epoch heard of.
     pub(crate) epoch: Epoch,
+    /// The highest version of the cluster's state ever read.
+    #[serde(default)]
+    pub(crate) version: u64,
     /// The last epoch in which this node opened writes with the data it has now.
     pub(crate) opened: Option<Epoch>,
     /// How often a server process was seen to begin.

@@ -4,6 +4,7 @@
 //! can no more, then enough of the others hold all it held, then it is struck off.
 
 use crate::action::{Action, is_following};
+use crate::decide::is_blank;
 use crate::election::is_intact;
 use crate::model::{Health, Lineage, Member, NodeName, State};
 use crate::policy::Durability;
@@ -159,6 +160,7 @@ fn needed_now(seen: &Seen<'_>, state: &State, node: &NodeName) -> Option<u64> {
         && member.server.cannot_ack()
         && member.work.is_none()
         && !seen.in_maintenance(node)
+        && !is_blank(&member.server, &state.lineage)
         && seen.server().position.contains(&member.server.position);
     ready.then_some(member.server.incarnation)
 }

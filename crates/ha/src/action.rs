@@ -100,7 +100,8 @@ pub struct Claim {
     pub epoch: Epoch,
     /// Revision of the lease that is replaced; none where there is none.
     pub replaces: Option<u64>,
-    /// The state to write with it: only its epoch differs from the one seen, unless the cluster is founded.
+    /// The state to write with it: only its epoch differs from the one seen, unless the cluster is founded or
+    /// a person gives up what was handed over.
     pub state: State,
     /// Revision of the state seen; none where there is none.
     pub state_seen: Option<u64>,

@@ -1,8 +1,8 @@
 //! The decision of one node in one tick: which of the situations below it is in. The rules of each situation are in
 //! the file named after it.
 
-use crate::action::{Action, Decision};
-use crate::model::{Epoch, Health, Member, NodeName, ServerReport, Shared, State};
+use crate::action::{Action, Claim, Decision};
+use crate::model::{Epoch, Health, Lineage, Member, NodeName, ServerReport, Shared, State};
 use crate::policy::Policy;
 use crate::view::{Lease, Local, Memory, Seen, View};
 use crate::{election, found, primary, promotion, replica};
@@ -15,7 +15,13 @@ pub fn decide(view: &View<'_>, policy: &Policy, memory: &mut Memory) -> Decision
     if view.local.witness {
         return Decision::rest(witness_sentence(&seen));
     }
-    let decision = with_store(&mut seen);
+    let mut decision = with_store(&mut seen);
+    let version = seen.newest_version() + 1;
+    for action in &mut decision.actions {
+        if let Action::Commit(state) | Action::Claim(Claim { state, .. }) = action {
+            state.version = version;
+        }
+    }
     if matches!(seen.lease(), Lease::Nobody(_) | Lease::MineLost(_)) {
         seen.memory.leaderless_since.get_or_insert(view.now);
     } else {
@@ -46,6 +52,10 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
         return fence_if_open(seen.view.local, &why)
             .unwrap_or_else(|| found::found(seen, Some((state_modified, state))));
     }
+    if is_list_old(seen, state) {
+        return fence_if_open(seen.view.local, "the store is an old copy of this epoch")
+            .unwrap_or_else(|| found::found(seen, Some((state_modified, state))));
+    }
     seen.memory.outdated_since = None;
     if seen.in_maintenance(seen.view.me) && !matches!(seen.lease(), Lease::Mine(_)) {
         return fence_if_open(seen.view.local, "this node is in maintenance and not the primary")
@@ -63,6 +73,22 @@ fn with_store(seen: &mut Seen<'_>) -> Decision {
         Lease::Theirs(leader) => replica::follow(seen, leader, state),
         Lease::Nobody(leader) => fence_if_open(seen.view.local, "the lease here is gone")
             .unwrap_or_else(|| election::elect(seen, state, leader)),
+    }
+}
+
+/// The store was put back to an older state of this epoch: who may acknowledge by that one is not who may have
+/// acknowledged. Nobody leads or is promoted by it. Who wrote the history may come back all the same, and whoever
+/// follows goes on.
+fn is_list_old(seen: &Seen<'_>, state: &State) -> bool {
+    if seen.newest_version() <= state.version {
+        return false;
+    }
+    match seen.lease() {
+        Lease::Mine(_) => true,
+        Lease::Theirs(_) => false,
+        Lease::MineLost(_) | Lease::Nobody(_) => {
+            state.lineage.primary != *seen.view.me && election::forced(seen, state).is_none()
+        }
     }
 }
 
@@ -140,7 +166,7 @@ fn newest_epoch(shared: &Shared, local: &Local, cluster: &str) -> Epoch {
 }
 
 /// A report of this cluster's data, or of none.
-fn is_ours(member: &Member, cluster: &str) -> bool {
+pub(crate) fn is_ours(member: &Member, cluster: &str) -> bool {
     member.server.cluster.as_deref().is_none_or(|theirs| theirs == cluster)
 }
 
@@ -185,6 +211,9 @@ pub(crate) fn ineligible(seen: &Seen<'_>, node: &NodeName, member: &Member, stat
     if !server.read_only {
         return Some(format!("{node} takes writes outside any lease"));
     }
+    if server.disk_full {
+        return Some(format!("the disk of {node} is full"));
+    }
     if is_stuck(server) {
         return Some(format!("{node} cannot apply what it received"));
     }
@@ -197,7 +226,7 @@ pub(crate) fn ineligible(seen: &Seen<'_>, node: &NodeName, member: &Member, stat
             state.lineage.primary, state.lineage.epoch
         ));
     }
-    newer_version(seen, node, member)
+    newer_version(seen, node, member, &state.lineage)
 }
 
 /// Replication stopped with an error while something received is not applied: it never will be.
@@ -207,12 +236,18 @@ pub(crate) fn is_stuck(server: &ServerReport) -> bool {
     failed && !server.is_applied()
 }
 
-/// A newer server must not become the source of an older one.
-fn newer_version(seen: &Seen<'_>, node: &NodeName, member: &Member) -> Option<String> {
+/// The data was never this cluster's, or was dropped for a copy that failed, and the cluster has some.
+pub(crate) fn is_blank(server: &ServerReport, lineage: &Lineage) -> bool {
+    server.cluster.is_none() && !lineage.start.is_empty()
+}
+
+/// A newer server must not become the source of an older one. The primary that is left is no reason: upgrading ends
+/// with it.
+fn newer_version(seen: &Seen<'_>, node: &NodeName, member: &Member, lineage: &Lineage) -> Option<String> {
     let flavor = member.server.flavor?;
-    let older = seen.others().find(|(name, other)| {
-        *name != node
-            && other.tags.promotion > 0
+    let nodes = seen.policy.nodes.iter().filter(|name| *name != node && **name != lineage.primary);
+    let older = nodes.filter_map(|name| Some((name, seen.fresh(name)?))).find(|(_, other)| {
+        other.tags.promotion > 0
             && other.server.flavor.is_some_and(|theirs| !theirs.can_replicate_from(flavor))
     });
     older.map(|(other, _)| {

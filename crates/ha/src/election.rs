@@ -6,7 +6,7 @@
 use flavor::GtidSet;
 
 use crate::action::{Action, Claim, Decision, StartRole, is_following};
-use crate::decide::ineligible;
+use crate::decide::{ineligible, is_blank, is_stuck};
 use crate::model::{Ask, Health, Leader, Lineage, Member, NodeName, Request, State};
 use crate::policy::Durability;
 use crate::view::Seen;
@@ -169,6 +169,10 @@ fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: 
         let veto = format!("{other} holds transactions that this node, the last primary, lacks");
         return Decision::rest(format!("{last}; not taking it back")).with_vetoes(vec![veto]);
     }
+    if seen.runs() && is_stuck(seen.server()) {
+        let veto = "the server here cannot apply what it received".to_owned();
+        return Decision::rest(format!("{last}; not taking it back")).with_vetoes(vec![veto]);
+    }
     match (&seen.view.local.trouble, seen.server().health) {
         (Some(trouble), Health::Down) => {
             let sentence =
@@ -251,6 +255,10 @@ pub(crate) fn prove(seen: &Seen<'_>, lineage: &Lineage) -> Proof {
             missing.push(format!("{name} restarted since it was last known to hold everything"));
         } else if member.frozen != Some(lineage.epoch) {
             missing.push(format!("{name} has not stopped replication yet"));
+        } else if let Some(work) = &member.work {
+            missing.push(format!("{name} is busy: {work}"));
+        } else if member.server.health != Health::Running {
+            missing.push(format!("the server of {name} does not answer"));
         }
     }
     let quorum = lineage.sync.quorum().max(1);
@@ -351,7 +359,7 @@ fn request<'a>(seen: &Seen<'a>) -> Option<&'a Request> {
 }
 
 /// A person has said whom to promote.
-fn forced<'a>(seen: &Seen<'a>, state: &State) -> Option<&'a NodeName> {
+pub(crate) fn forced<'a>(seen: &Seen<'a>, state: &State) -> Option<&'a NodeName> {
     let request = request(seen).filter(|request| request.epoch == state.epoch)?;
     match &request.ask {
         Ask::Failover { to } => Some(to),
@@ -363,12 +371,20 @@ fn force(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, to: &NodeN
     if to != seen.view.me {
         return Decision::rest(format!("{to} is promoted by an operator's decision"));
     }
+    if let (true, Some(request)) = (is_blank(seen.server(), &state.lineage), request(seen)) {
+        let text = format!("{to} holds no data of this cluster: it is not promoted");
+        let id = request.id.clone();
+        return Decision::act(text.clone(), Action::Answer { id, done: false, text });
+    }
     if let Some(veto) = reads_too_short(seen) {
         return Decision::rest(format!("an operator decided to promote {to}; {veto}"));
     }
     let lost = would_be_lost(seen, &state.lineage);
     let reason = format!("an operator decided to promote {to}");
-    let claim = claim(seen, state, leader, Vec::new(), lost.to_string(), reason.clone());
+    let mut claim = claim(seen, state, leader, Vec::new(), lost.to_string(), reason.clone());
+    // Without what was handed over, as a person has decided: the promotion does not wait for it.
+    let holds = |all: &GtidSet| seen.server().position.contains(all);
+    claim.state.lineage.handover = claim.state.lineage.handover.filter(holds);
     Decision::act(reason, Action::Claim(claim))
 }
 

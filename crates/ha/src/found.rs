@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::action::{Action, Claim, Decision, StartRole};
+use crate::decide::is_stuck;
 use crate::model::{Health, Lineage, Member, NodeName, State, Sync};
 use crate::view::Seen;
 
@@ -74,6 +75,7 @@ fn founder<'a>(reports: &BTreeMap<&'a NodeName, &Member>) -> Option<&'a NodeName
         .iter()
         .filter(|(_, member)| member.opened == last_opened && member.tags.promotion > 0)
         .filter(|(_, member)| member.tags.delay_seconds == 0 && holds_all(member))
+        .filter(|(_, member)| !is_stuck(&member.server))
         .collect();
     able.sort_by_key(|(name, member)| (u32::MAX - member.tags.promotion, **name));
     able.first().map(|(name, _)| **name)
@@ -82,6 +84,9 @@ fn founder<'a>(reports: &BTreeMap<&'a NodeName, &Member>) -> Option<&'a NodeName
 fn differences(reports: &BTreeMap<&NodeName, &Member>) -> Vec<String> {
     let mut vetoes = vec!["no node that may be promoted, and that wrote last, holds everything".to_owned()];
     for (name, member) in reports {
+        if is_stuck(&member.server) {
+            vetoes.push(format!("{name} cannot apply what it received"));
+        }
         let others = reports.iter().filter(|(other, _)| other != &name);
         let mut rest = flavor::GtidSet::default();
         for (_, other) in others {
@@ -115,7 +120,7 @@ fn claim(
     Claim {
         epoch,
         replaces: seen.shared.leader.as_ref().map(|leader| leader.modified),
-        state: State { cluster, epoch, lineage, failovers: Vec::new() },
+        state: State { cluster, epoch, version: 0, lineage, failovers: Vec::new() },
         state_seen: old.map(|(modified, _)| modified),
         examined: reports
             .keys()

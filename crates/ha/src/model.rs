@@ -74,6 +74,10 @@ pub struct State {
     pub cluster: String,
     /// The highest epoch claimed.
     pub epoch: Epoch,
+    /// Grows with every decision that writes the state. A store put back within an epoch is known by it, where who may
+    /// acknowledge has changed since.
+    #[serde(default)]
+    pub version: u64,
     /// Whose writes are the cluster's history.
     pub lineage: Lineage,
     /// When primaries were replaced without being asked to, as Unix seconds; the newest last, a day at most.
@@ -140,6 +144,9 @@ pub struct Member {
     pub server: ServerReport,
     /// The highest epoch this node has heard of, kept on its disk.
     pub epoch: Epoch,
+    /// The highest [`State::version`] this node has read, kept on its disk.
+    #[serde(default)]
+    pub version: u64,
     /// The last epoch in which this node opened writes, kept on its disk.
     pub opened: Option<Epoch>,
     /// The lineage epoch for which this node has stopped taking changes from the primary, so that what it holds
@@ -214,6 +221,9 @@ pub struct ServerReport {
     pub acks: bool,
     /// It waits for acknowledgements (semi-sync, primary side): for how many.
     pub waits: Option<u32>,
+    /// There is no room on the disk under its data: it can take nothing, from clients or from a primary.
+    #[serde(default)]
+    pub disk_full: bool,
 }
 
 impl ServerReport {
@@ -231,6 +241,7 @@ impl ServerReport {
             following: None,
             acks: false,
             waits: None,
+            disk_full: false,
         }
     }
 

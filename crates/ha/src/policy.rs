@@ -35,8 +35,6 @@ pub struct Policy {
     pub head_start: Millis,
     /// How long the best candidate is waited for before the next one claims.
     pub patience: Millis,
-    /// How long a promoted replica may take to apply what it received.
-    pub apply: Millis,
     /// Replication that stays broken for this long is given a new copy.
     pub broken: Millis,
     /// How many ackers a commit waits for.

@@ -2,7 +2,7 @@
 
 use crate::ackers;
 use crate::action::{Action, Decision};
-use crate::decide::ineligible;
+use crate::decide::{ineligible, is_blank};
 use crate::election::{could_be_replaced, is_intact};
 use crate::model::{Ask, Health, Lineage, Member, NodeName, Request, State};
 use crate::view::Seen;
@@ -17,11 +17,15 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     }
     let mut actions = vec![Action::Renew];
     let server = seen.server();
-    if server.health != Health::Running {
-        return Decision::acts(
-            format!("primary in epoch {}; the server is starting", lineage.epoch),
-            actions,
-        );
+    let silence = match server.health {
+        Health::Running => None,
+        Health::Hung => {
+            Some(format!("the server has not answered for {} ms", seen.view.local.unanswered_for))
+        }
+        Health::Starting | Health::Down => Some("the server is starting".to_owned()),
+    };
+    if let Some(silence) = silence {
+        return Decision::acts(format!("primary in epoch {}; {silence}", lineage.epoch), actions);
     }
     if let Some(decision) = asked(seen, state) {
         return decision;
@@ -39,7 +43,7 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     }
     let changes = ackers::maintain(seen, state);
     actions.extend(changes.actions);
-    let sentence = format!("primary in epoch {}; {}", lineage.epoch, changes.sentence);
+    let sentence = format!("primary in epoch {}; {}{}", lineage.epoch, changes.sentence, full_disks(seen));
     Decision::acts(sentence, actions)
 }
 
@@ -89,7 +93,8 @@ fn unwell(seen: &mut Seen<'_>, state: &State) -> Option<Decision> {
 }
 
 /// Commits wait, and those that acknowledge are well, by the store, and do not hear this primary. One that is shut
-/// out from here, or is only about to acknowledge, says nothing.
+/// out from here, is only about to acknowledge, or has no room for more, says nothing; nor does one that may have gone when commits began to
+/// wait, and whose last report is of before.
 fn is_cut_off(seen: &Seen<'_>, lineage: &Lineage) -> bool {
     if seen.view.local.stalled_for == 0 || lineage.sync.asynchronous {
         return false;
@@ -98,13 +103,29 @@ fn is_cut_off(seen: &Seen<'_>, lineage: &Lineage) -> bool {
     let mut acking = seen
         .others()
         .filter(|(name, member)| is_intact(lineage, name, member) && member.server.acks)
+        .filter(|(_, member)| !member.server.disk_full)
         .filter(|(name, _)| !seen.view.local.blocked.contains(*name))
+        .filter(|(name, _)| was_heard_since(seen, name, seen.view.local.stalled_for))
         .peekable();
     let hears = |member: &Member| {
         member.server.following.as_ref().is_some_and(|following| following.io)
             && member.server.position.contains(mine)
     };
     acking.peek().is_some() && !acking.any(|(_, member)| hears(member))
+}
+
+/// Names the nodes whose disks are full: commits wait for them.
+fn full_disks(seen: &Seen<'_>) -> String {
+    let own = seen.server().disk_full.then_some(seen.view.me);
+    let others = seen.others().filter(|(_, member)| member.server.disk_full).map(|(name, _)| name);
+    let names: Vec<String> = own.into_iter().chain(others).map(ToString::to_string).collect();
+    if names.is_empty() { String::new() } else { format!("; no room on the disk of {}", names.join(", ")) }
+}
+
+/// A node has reported well after something began that has been going on for this long.
+fn was_heard_since(seen: &Seen<'_>, node: &NodeName, going_on_for: u64) -> bool {
+    let age = seen.memory.member_age(node, seen.view.now);
+    age.is_some_and(|age| age + seen.policy.stall / 2 <= going_on_for)
 }
 
 /// What an operator asks the primary.
@@ -129,6 +150,9 @@ fn asked(seen: &Seen<'_>, state: &State) -> Option<Decision> {
         Ask::Failover { to } if to == seen.view.me => {
             Some(answer(true, format!("{to} is the primary already")))
         }
+        Ask::Failover { to } if is_blank_node(seen, to, &state.lineage) => {
+            Some(answer(false, format!("{to} holds no data of this cluster: it is not promoted")))
+        }
         Ask::Failover { to } => {
             let why = format!("an operator decided to promote {to}");
             let actions = vec![
@@ -142,6 +166,10 @@ fn asked(seen: &Seen<'_>, state: &State) -> Option<Decision> {
         }
         Ask::Reinit { .. } => None,
     }
+}
+
+fn is_blank_node(seen: &Seen<'_>, node: &NodeName, lineage: &Lineage) -> bool {
+    seen.fresh(node).is_some_and(|member| is_blank(&member.server, lineage))
 }
 
 /// A request made in an earlier epoch has either led to this one or is void.

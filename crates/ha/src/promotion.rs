@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use flavor::GtidSet;
+
 use crate::action::{Action, Decision};
 use crate::decide::is_stuck;
 use crate::election::start_role;
-use crate::model::{Health, Leader, Lineage, Member, NodeName, State, Sync};
+use crate::model::{Health, Leader, Lineage, Member, NodeName, ServerReport, State, Sync};
 use crate::policy::Durability;
 use crate::view::Seen;
 
@@ -50,6 +52,10 @@ pub(crate) fn promote(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> De
         let why = "writes are open although the promotion is not done".to_owned();
         return Decision::act(format!("{why}: fencing"), Action::Kill { why });
     }
+    if let Some(lost) = lost_since_handover(server, &state.lineage) {
+        let reason = format!("the server here does not hold any more what was handed over: {lost}");
+        return Decision::act(format!("{reason}; giving the lease up"), Action::Release { reason, to: None });
+    }
     if is_stuck(server) {
         let reason = "the server here cannot apply what it received".to_owned();
         return Decision::act(format!("{reason}; giving the lease up"), Action::Release { reason, to: None });
@@ -62,9 +68,16 @@ pub(crate) fn promote(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> De
     open(seen, state, epoch, actions)
 }
 
+/// What was handed over and is not here: received when the lease was taken, and thrown away with the relay log by a
+/// server that began anew before it had applied it.
+fn lost_since_handover(server: &ServerReport, lineage: &Lineage) -> Option<GtidSet> {
+    let lost = lineage.handover.as_ref()?.subtract(&server.position);
+    (!lost.is_empty()).then_some(lost)
+}
+
 /// All is applied: the state is written with those who may acknowledge, everybody else is shut out, then writes open.
 fn open(seen: &Seen<'_>, state: &State, epoch: u64, mut actions: Vec<Action>) -> Decision {
-    let sync = first_sync(seen);
+    let sync = first_sync(seen, &state.lineage);
     if seen.server().following.is_some() {
         actions.push(Action::Detach);
     }
@@ -95,13 +108,24 @@ fn open(seen: &Seen<'_>, state: &State, epoch: u64, mut actions: Vec<Action>) ->
 }
 
 /// Who may acknowledge from the start: those that report, hold nothing else and were let to.
-fn first_sync(seen: &Seen<'_>) -> Sync {
+///
+/// Where a cluster is founded and every other node has yet to take its first copy, this one begins alone, whatever the
+/// durability: commits that waited would keep the copies from being taken. No other node can be promoted until they
+/// have been.
+fn first_sync(seen: &Seen<'_>, before: &Lineage) -> Sync {
     let mine = &seen.server().executed;
+    let is_new = |member: &Member| {
+        member.server.cluster.is_none() && member.server.position.is_empty() && !mine.is_empty()
+    };
+    let mut others = seen.policy.nodes.iter().filter(|node| *node != seen.view.me);
+    let is_founded = before.primary == *seen.view.me && before.handover.is_some();
+    let are_new = is_founded && others.all(|node| seen.fresh(node).is_some_and(is_new));
     let may_ack = |name: &NodeName, member: &Member| {
         member.tags.may_ack()
             && member.server.health == Health::Running
             && member.work.is_none()
             && !seen.in_maintenance(name)
+            && !is_new(member)
             && mine.contains(&member.server.position)
     };
     let ackers: BTreeMap<_, _> = seen
@@ -109,7 +133,8 @@ fn first_sync(seen: &Seen<'_>) -> Sync {
         .filter(|(name, member)| may_ack(name, member))
         .map(|(name, member)| (name.clone(), member.server.incarnation))
         .collect();
-    let mut sync = Sync { ackers, need: seen.policy.need, asynchronous: seen.policy.nodes.len() < 2 };
+    let mut sync =
+        Sync { ackers, need: seen.policy.need, asynchronous: are_new || seen.policy.nodes.len() < 2 };
     if let Durability::Available { .. } = seen.policy.durability {
         sync.asynchronous = !sync.suffices();
     }

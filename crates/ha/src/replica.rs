@@ -5,7 +5,7 @@ use flavor::{GtidSet, Vendor};
 use crate::action::{Action, Decision, StartRole, is_following};
 use crate::decide::fence_if_open;
 use crate::election::start_role;
-use crate::model::{Ask, Following, Health, Leader, Lineage, State};
+use crate::model::{Ask, Following, Health, Leader, Lineage, NodeName, State};
 use crate::view::Seen;
 
 /// How long a report may take to show what the primary has: until then, extra transactions may be the primary's too.
@@ -38,8 +38,7 @@ pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Dec
             if let (Some(trouble), true) = (&local.trouble, may_copy) {
                 let sentence =
                     format!("{who}; the server here does not start ({trouble}): taking a new copy");
-                seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
-                return Decision::act(sentence, Action::Reseed { donor: lineage.primary.clone() });
+                return Decision::acts(sentence, copy(seen, lineage));
             }
             return Decision::act(
                 format!("{who}; starting the server here"),
@@ -57,6 +56,7 @@ pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Dec
     }
     if local.frozen.is_some() {
         seen.memory.started_at = None;
+        seen.memory.stopped_in = Some(seen.server().incarnation);
         return Decision::act(format!("{who}; replication may go on here"), Action::Unfreeze);
     }
     if let Some(waits) = seen.server().waits {
@@ -84,7 +84,19 @@ fn await_promotion(seen: &Seen<'_>, leader: &Leader, lineage: &Lineage, who: &st
     if seen.server().health == Health::Down && !is_old_primary {
         return Decision::act(format!("{who}; starting the server here"), Action::Start(role(seen, lineage)));
     }
+    if may_receive(seen, &leader.node) && seen.runs() && seen.view.local.frozen.is_none() {
+        let why = "stopping replication from before here, as it will be from another";
+        return Decision::act(format!("{who}; {why}"), Action::Freeze(lineage.epoch));
+    }
     Decision::rest(format!("{who}; waiting for {} to open writes", leader.node))
+}
+
+/// Something may yet come from another node than this: what was seen to be held here may not be all. Under a pause
+/// nothing is stopped.
+fn may_receive(seen: &Seen<'_>, primary: &NodeName) -> bool {
+    let from = seen.server().following.as_ref().map(|following| following.node.as_ref());
+    let is_stopped = seen.memory.stopped_in == Some(seen.server().incarnation);
+    from.is_some_and(|from| from != Some(primary)) && !is_stopped && !seen.shared.paused
 }
 
 fn reinit_asked(seen: &mut Seen<'_>, lineage: &Lineage, who: &str) -> Option<Decision> {
@@ -92,11 +104,9 @@ fn reinit_asked(seen: &mut Seen<'_>, lineage: &Lineage, who: &str) -> Option<Dec
     match &request.ask {
         Ask::Reinit { node } if node == seen.view.me => {
             let text = format!("{node} takes a new copy of {}", lineage.primary);
-            seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
-            let actions = vec![
-                Action::Answer { id: request.id.clone(), done: true, text: text.clone() },
-                Action::Reseed { donor: lineage.primary.clone() },
-            ];
+            let answer = Action::Answer { id: request.id.clone(), done: true, text: text.clone() };
+            let mut actions = copy(seen, lineage);
+            actions.insert(actions.len().saturating_sub(1), answer);
             Some(Decision::acts(format!("{who}; {text}, as asked"), actions))
         }
         Ask::Reinit { .. } | Ask::Switchover { .. } | Ask::Failover { .. } => None,
@@ -129,11 +139,21 @@ fn errant(seen: &Seen<'_>, lineage: &Lineage) -> GtidSet {
 }
 
 fn rejoin(seen: &mut Seen<'_>, lineage: &Lineage, who: &str, was_following: bool) -> Decision {
+    // Never a member, and without a transaction: what the primary held before its log began would never come here.
+    let is_blank = seen.server().cluster.is_none() && seen.server().position.is_empty();
+    if is_blank && !was_following && !lineage.start.is_empty() {
+        return reseed(seen, lineage, &format!("{who}; this node holds nothing yet"));
+    }
+    if may_receive(seen, &lineage.primary) {
+        let why = "stopping replication from before, to see all that is held here";
+        return Decision::act(format!("{who}; {why}"), Action::Freeze(lineage.epoch));
+    }
     let extra = errant(seen, lineage);
     let primary = lineage.primary.clone();
     if extra.is_empty() || was_following {
         seen.memory.errant_since = None;
         seen.memory.started_at = Some(seen.view.now);
+        seen.memory.stopped_in = None;
         return Decision::act(
             format!("{who}; replicating from {primary}"),
             Action::Follow { primary, epoch: lineage.epoch, acking: may_ack(seen, lineage) },
@@ -159,18 +179,23 @@ fn reseed(seen: &mut Seen<'_>, lineage: &Lineage, why: &str) -> Decision {
     } else {
         None
     };
-    if veto.is_none() {
-        seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
-    }
     match veto {
         Some(veto) => {
             Decision::rest(format!("{why}; it needs a new copy of {primary}")).with_vetoes(vec![veto])
         }
-        None => Decision::act(
-            format!("{why}; taking a new copy of {primary}"),
-            Action::Reseed { donor: primary.clone() },
-        ),
+        None => Decision::acts(format!("{why}; taking a new copy of {primary}"), copy(seen, lineage)),
     }
+}
+
+/// Takes a copy. The server may go on replicating meanwhile, but acknowledges nothing: how it was set up is forgotten,
+/// so what it receives is thrown away with its relay log when it follows again after a copy that failed.
+fn copy(seen: &mut Seen<'_>, lineage: &Lineage) -> Vec<Action> {
+    seen.memory.copied = Some((lineage.epoch, seen.server().incarnation));
+    let stop = (seen.runs() && seen.server().acks).then_some(Action::SetAcking(false));
+    if stop.is_some() {
+        seen.memory.stopped_in = None;
+    }
+    stop.into_iter().chain([Action::Reseed { donor: lineage.primary.clone() }]).collect()
 }
 
 /// The primary is well: what it holds may replace what is here.
@@ -189,6 +214,7 @@ fn may_ack(seen: &Seen<'_>, lineage: &Lineage) -> bool {
 
 fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &str) -> Decision {
     seen.memory.errant_since = None;
+    seen.memory.stopped_in = None;
     if let Some(error) = &following.error {
         let since = *seen.memory.broken_since.get_or_insert(seen.view.now);
         let broken_for = seen.view.now.saturating_sub(since);

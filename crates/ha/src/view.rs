@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flavor::GtidSet;
 
+use crate::decide::is_ours;
 use crate::model::{
     Epoch, Health, Incarnation, Leader, Member, Millis, NodeName, ServerReport, Shared, Tags,
 };
@@ -52,6 +53,8 @@ pub struct Local {
     /// The highest epoch ever heard of. Where this node itself is the lineage's primary, that is not learned from the
     /// store: a disk that does not know of the epoch is not the one that led in it.
     pub epoch: Epoch,
+    /// The highest [`State::version`](crate::State::version) ever read, kept on disk. Learned as the epoch is.
+    pub version: u64,
     /// The last epoch in which it opened writes.
     pub opened: Option<Epoch>,
     /// An identity for a cluster, should one be founded.
@@ -77,10 +80,6 @@ struct Sighting {
     modified: u64,
     at: Millis,
 }
-
-/// A gap in the reads of this many leases does not begin them anew, while the revision does not go back: an election
-/// in etcd takes a lease or so, and putting back a copy that then overtakes what was read takes longer.
-const READ_GAP_LEASES: u64 = 10;
 
 /// Reads of the store, one soon after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +145,8 @@ pub struct Memory {
     pub(crate) broken_since: Option<Millis>,
     /// Since when this node holds transactions that the primary seems to lack.
     pub(crate) errant_since: Option<Millis>,
+    /// The run of the server in which replication was stopped and not started again.
+    pub(crate) stopped_in: Option<Incarnation>,
     /// When replication that does not run, without an error, was last started.
     pub(crate) started_at: Option<Millis>,
     /// The epoch in which this node was last told to take a copy of the primary, with its incarnation then. Telling
@@ -162,9 +163,10 @@ impl Memory {
     pub(crate) fn note(&mut self, view: &View<'_>, policy: &Policy) {
         let Some(shared) = view.shared else { return };
         let now = view.now;
+        // A gap of up to a lease, such as an election in etcd, does not begin the reads anew. Putting back an old copy
+        // stops the store for longer: it would not be noticed where the revision overtakes what was read before.
         let goes_on = self.contact.filter(|contact| {
-            shared.revision >= contact.revision
-                && now.saturating_sub(contact.last) <= policy.ttl * READ_GAP_LEASES
+            shared.revision >= contact.revision && now.saturating_sub(contact.last) <= policy.ttl
         });
         let since = goes_on.map_or(now, |contact| contact.since);
         self.contact = Some(Contact { since, last: now, revision: shared.revision });
@@ -264,6 +266,15 @@ impl<'a> Seen<'a> {
             let member = self.fresh(name)?;
             (name != self.view.me && self.policy.nodes.contains(name)).then_some((name, member))
         })
+    }
+
+    /// The highest version of the state that is there or that any node of the cluster says it has read.
+    pub(crate) fn newest_version(&self) -> u64 {
+        let state = self.shared.state.as_ref().map(|state| &state.value);
+        let members = self.shared.members.values().map(|member| &member.value);
+        let ours = members.filter(|member| state.is_none_or(|state| is_ours(member, &state.cluster)));
+        let stored = state.map_or(0, |state| state.version);
+        ours.map(|member| member.version).max().unwrap_or(0).max(self.view.local.version).max(stored)
     }
 
     pub(crate) fn server(&self) -> &'a ServerReport {

@@ -22,7 +22,7 @@ use rustix::process::setpriority_process;
 use crate::address::FloatingAddress;
 use crate::clock::boottime;
 use crate::process::{ProcessId, Signal};
-pub use fencer::run_fencer;
+pub use fencer::{WatchdogOptions, run_fencer};
 pub use record::Armed;
 use record::{Reading, RecordFile};
 

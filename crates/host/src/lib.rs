@@ -26,8 +26,9 @@ pub mod supervise;
 pub mod users;
 pub mod watchdog;
 
-/// An error and its sources on one line, for the reason of a `Seen::Unknown`.
-pub(crate) fn reason(error: &dyn std::error::Error) -> String {
+/// An error and its sources on one line.
+#[must_use]
+pub fn reason(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -106,6 +106,7 @@ impl Lab {
     pub(crate) fn reserved_ports(&self) -> Result<BTreeSet<u16>, LabError> {
         let clusters = self.list()?;
         let nodes = clusters.iter().flat_map(|cluster| &cluster.nodes);
-        Ok(nodes.flat_map(|node| node.galera_ports.into_iter().flatten().chain([node.port])).collect())
+        let of_nodes = nodes.flat_map(|node| node.galera_ports.into_iter().flatten().chain([node.port]));
+        Ok(of_nodes.chain(clusters.iter().filter_map(|cluster| cluster.agent_ports).flatten()).collect())
     }
 }

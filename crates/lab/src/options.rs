@@ -38,6 +38,9 @@ pub struct UpOptions {
     pub durable: bool,
     /// Semi-synchronous replication.
     pub semi_sync: bool,
+    /// Nodes as separate hosts would be: each on a loopback address of its own, empty, joined to no other, and with
+    /// ports for an agent beside it.
+    pub apart: bool,
     /// Lines for the `[mysqld]` section of every node, after our own.
     pub extra_config: Vec<String>,
     /// Leave everything in place when it fails, for a look at the logs.
@@ -57,6 +60,7 @@ impl UpOptions {
             memory_bytes: 64 * 1024 * 1024,
             durable: false,
             semi_sync: false,
+            apart: false,
             extra_config: Vec::new(),
             keep_on_failure: false,
         }
@@ -67,6 +71,9 @@ impl UpOptions {
         let problem = match self.topology {
             Topology::Single if self.nodes != 1 => Some("topology single has one node"),
             Topology::Galera if self.vendor == Vendor::MySql => Some("galera needs MariaDB"),
+            Topology::Single | Topology::Galera if self.apart => {
+                Some("only nodes that replicate can be apart")
+            }
             Topology::Single | Topology::Replication | Topology::Galera => None,
         };
         let problem =

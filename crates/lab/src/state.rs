@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use flavor::{Flavor, Vendor};
 use serde::{Deserialize, Serialize};
-use server::{ServerProcess, Target};
+use server::{ProcessState, ServerProcess, Target};
 
 use crate::error::LabError;
 use crate::options::Topology;
@@ -31,6 +31,9 @@ pub struct ClusterState {
     pub socket_folder: Option<PathBuf>,
     /// File with the password of the account `repl`, in a replication cluster.
     pub replication_password_file: Option<PathBuf>,
+    /// Ports for agents beside the nodes (health, API) and for a proxy before them, where nodes are apart.
+    #[serde(default)]
+    pub agent_ports: Option<[u16; 3]>,
     /// The nodes; the first one is set up as the primary.
     pub nodes: Vec<NodeState>,
 }
@@ -111,10 +114,16 @@ impl NodeState {
         self.defaults_file.parent().unwrap_or(&self.defaults_file)
     }
 
-    /// Its process, if it was ever started. It may be gone.
+    /// Its process, if it was ever started: the one on record, or else one that an agent started since. It may be
+    /// gone.
     #[must_use]
     pub fn process(&self) -> Option<ServerProcess> {
-        Some(ServerProcess { pid: self.pid?, folder: self.folder().to_owned() })
+        let recorded = ServerProcess { pid: self.pid?, folder: self.folder().to_owned() };
+        if recorded.state() != ProcessState::Gone {
+            return Some(recorded);
+        }
+        let others = ServerProcess::find_all(self.folder()).unwrap_or_default();
+        Some(others.into_iter().next().unwrap_or(recorded))
     }
 }
 

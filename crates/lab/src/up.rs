@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use host::files::Ownership;
@@ -80,6 +81,9 @@ impl Lab {
         match options.topology {
             Topology::Galera => galera::found(program, &mut cluster).await?,
             Topology::Single => close(start_together(program, &mut cluster).await?).await,
+            Topology::Replication if options.apart => {
+                close(start_together(program, &mut cluster).await?).await;
+            }
             Topology::Replication => {
                 let password = host::secrets::generate()?;
                 record_password(&mut cluster, &password)?;
@@ -144,18 +148,20 @@ fn layout(
     reserved: &BTreeSet<u16>,
 ) -> Result<ClusterState, LabError> {
     let ports_each = if options.topology == Topology::Galera { 4 } else { 1 };
-    let ports = free_ports(options.nodes * ports_each, reserved)?;
+    let agent_ports = if options.apart { 3 } else { 0 };
+    let ports = free_ports(options.nodes * ports_each + agent_ports, reserved)?;
+    let (ports, agent_ports) = ports.split_at(options.nodes * ports_each);
     let names: Vec<String> = (1..=options.nodes).map(|number| format!("node{number}")).collect();
     let is_long = names.iter().any(|name| socket_in(&path.join(name)).as_os_str().len() > MAX_SOCKET_BYTES);
     let socket_folder = is_long.then(|| short_socket_folder(path));
-    let nodes = names.into_iter().zip(ports.chunks(ports_each)).map(|(name, ports)| {
+    let nodes = (1_u8..).zip(names).zip(ports.chunks(ports_each)).map(|((number, name), ports)| {
         let folder = path.join(&name);
         let socket = match &socket_folder {
             Some(short) => short.join(format!("{name}.sock")),
             None => socket_in(&folder),
         };
         NodeState {
-            host: "127.0.0.1".to_owned(),
+            host: Ipv4Addr::new(127, 0, 0, if options.apart { number } else { 1 }).to_string(),
             port: ports.first().copied().unwrap_or_default(),
             socket,
             datadir: folder.join("data"),
@@ -178,6 +184,7 @@ fn layout(
         nodes: nodes.collect(),
         socket_folder,
         replication_password_file: None,
+        agent_ports: agent_ports.try_into().ok(),
     })
 }
 

@@ -308,7 +308,7 @@ pub(crate) enum LabArgs {
 /// Bring up a throwaway cluster on this machine.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay lab up --name try\n  mainstay lab up --name ha --topology replication --nodes 3\n  mainstay lab up --name my --server mysql --server-root /srv/mysql-tree\n  mainstay lab up --name g --topology galera --nodes 3 --json"
+    after_help = "Examples:\n  mainstay lab up --name try\n  mainstay lab up --name ha --topology replication --agents\n  mainstay lab up --name my --server mysql --server-root /srv/mysql-tree\n  mainstay lab up --name g --topology galera --nodes 3 --json"
 )]
 pub(crate) struct LabUpArgs {
     /// Name of the cluster.
@@ -326,6 +326,13 @@ pub(crate) struct LabUpArgs {
     /// Run the server inside this directory tree (made by debootstrap, say) instead of this machine's.
     #[arg(long, value_name = "DIR")]
     pub(crate) server_root: Option<PathBuf>,
+    /// With --topology replication: nodes on addresses of their own (127.0.0.1, .2, ...), set up by `apply`, kept
+    /// available by an agent and a fencer each.
+    #[arg(long)]
+    pub(crate) agents: bool,
+    /// With --agents: whose database it is.
+    #[arg(long, value_enum, default_value_t = CloudArg::None, requires = "agents")]
+    pub(crate) cloud: CloudArg,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -386,7 +393,7 @@ pub(crate) struct LabSpecArgs {
     pub(crate) cloud: CloudArg,
 }
 
-/// Bring up a lab cluster, apply the CloudStack profile to it, and show the result.
+/// Bring up three servers with agents, set them up for CloudStack, kill the primary, and show what came of it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mainstay demo\n  mainstay demo --server mysql --server-root /srv/mysql-tree"

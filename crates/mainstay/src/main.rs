@@ -68,7 +68,7 @@ async fn run(cli: Cli) -> Verb {
         VerbArgs::Cloudstack(args) => verbs::cloudstack::run(format, &args),
         VerbArgs::Openstack(args) => verbs::openstack::run(format, &args),
         VerbArgs::Lab(args) => verbs::lab::run(format, &args).await,
-        VerbArgs::Demo(args) => verbs::demo::run(&args).await,
+        VerbArgs::Demo(args) => Box::pin(verbs::demo::run(&args)).await,
         VerbArgs::Completions(args) => verbs::generated::completions(&args),
         VerbArgs::Man(args) => verbs::generated::man(&args),
         VerbArgs::Supervise(args) => verbs::supervise::run(&args).await,

@@ -11,7 +11,7 @@ use flavor::Flavor;
 use spec::{Spec, Unmanaged};
 use sqltext::{Grant, GrantError, GrantObject};
 
-use crate::accounts::{GrantObjectWanted, WantedAccount, roles};
+use crate::accounts::{GrantObjectWanted, WantedAccount, agent_account, roles};
 use crate::observation::{Observation, PasswordMatch, SecretSeen};
 use crate::step::{Action, Change, Finding, Risk, Severity, Step};
 
@@ -363,7 +363,8 @@ fn leftover(spec: &Spec, flavor: Flavor, seen: &AccountFacts, out: &mut AccountS
     let admin = seen.user == spec.accounts.admin_user;
     let local = matches!(seen.host.as_str(), "localhost" | "127.0.0.1" | "::1");
     let open_root = seen.user == "root" && seen.host != "localhost" && no_password(seen);
-    if own || (admin && local && !open_root) || seen.is_role {
+    let of_agents = spec.ha.is_some() && spec.nodes.iter().any(|node| agent_account(&node.name) == seen.user);
+    if own || (admin && local && !open_root) || seen.is_role || of_agents {
         return;
     }
     let name = name(&seen.user, &seen.host);

@@ -7,7 +7,11 @@ use std::path::PathBuf;
 
 use flavor::{Flavor, Privilege};
 use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
 use spec::{Spec, Topology};
+
+/// Longest name of a MySQL account.
+const USER_CHARS_MAX: usize = 32;
 
 /// On what a grant is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +81,26 @@ pub fn wanted_accounts(spec: &Spec, flavor: Flavor) -> Result<Vec<WantedAccount>
     if problems.is_empty() { Ok(accounts) } else { Err(problems) }
 }
 
+/// The account that an agent's node replicates with. Each has its own, so that one can be shut out alone. Names are
+/// within the 32 characters that MySQL allows.
+#[must_use]
+pub fn agent_account(node: &str) -> String {
+    let name = format!("mainstay_repl_{node}");
+    if name.chars().count() <= USER_CHARS_MAX {
+        return name;
+    }
+    let digest: String = Sha256::digest(node.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("mainstay_repl_{}", digest.get(..16).unwrap_or(&digest))
+}
+
+/// The secrets that all agents share; none without `[ha]`.
+#[must_use]
+pub fn agent_secrets(spec: &Spec) -> Vec<PathBuf> {
+    let token = spec.ha.as_ref().map(|ha| ha.api.token_file.clone());
+    let replication = spec.ha.as_ref().map(|_| spec.paths.secrets.join("mainstay_repl"));
+    token.into_iter().chain(replication).collect()
+}
+
 pub(crate) fn roles(spec: &Spec) -> Vec<Role> {
     let secret = |name: &str| spec.paths.secrets.join(name);
     let mut roles = Vec::new();
@@ -104,7 +128,8 @@ pub(crate) fn roles(spec: &Spec) -> Vec<Role> {
             reads: &[],
         });
     }
-    if spec.cluster.topology != Topology::Single {
+    // Agents have an account for each node: see `agent_account`.
+    if spec.cluster.topology != Topology::Single && spec.ha.is_none() {
         roles.push(Role {
             user: "mainstay_repl".to_owned(),
             password_file: secret("mainstay_repl"),

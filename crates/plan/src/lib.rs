@@ -24,11 +24,11 @@ mod tls;
 mod traffic;
 mod value;
 
-pub use accounts::{GrantObjectWanted, WantedAccount, wanted_accounts};
+pub use accounts::{GrantObjectWanted, WantedAccount, agent_account, agent_secrets, wanted_accounts};
 pub use config_file::{HEADER, default_config_file};
 pub use firewall::{TABLE, ruleset, same_rules};
 pub use lint::{Violation, lint};
-pub use make::make;
+pub use make::{CLUSTER_FILE, REPLICA_ID_BIT, make};
 pub use observation::{
     CloudStackSeen, LoadMark, Measured, Observation, PasswordMatch, PropertyChange, SecretSeen, State,
     TlsFiles,

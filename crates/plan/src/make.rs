@@ -10,7 +10,7 @@ use flavor::Flavor;
 use spec::{Node, RestartPolicy, ServiceManager, Spec};
 
 use crate::account_steps::{account_steps, password_files, unknown_passwords};
-use crate::accounts::wanted_accounts;
+use crate::accounts::{agent_secrets, wanted_accounts};
 use crate::databases::{database_steps, encrypted_already};
 use crate::observation::{Observation, SecretSeen};
 use crate::settings::{Inputs, WantedSetting, wanted_settings};
@@ -109,6 +109,25 @@ fn install(spec: &Spec, observation: &Observation, plan: &mut Plan) {
     });
 }
 
+/// The file in a data directory by which the agents know whose data it is.
+pub const CLUSTER_FILE: &str = "mainstay-cluster";
+
+/// What differs between a node's `server_id` as a primary and as a replica, on MariaDB: a former primary would skip its
+/// own events when they come back to it.
+pub const REPLICA_ID_BIT: u32 = 1 << 31;
+
+/// The node that the agents will found the cluster from, when this one is another and holds nothing: what were written
+/// here would be transactions of its own, and the two could not be joined.
+pub(crate) fn joins<'s>(spec: &'s Spec, node: &Node, observation: &Observation) -> Option<&'s str> {
+    spec.ha.as_ref()?;
+    let first = spec.nodes.iter().find(|node| node.promotion > 0)?;
+    let holds_data = match &observation.state.server {
+        Seen::Known(server) => server.databases.iter().any(|database| database.name != "test"),
+        Seen::Unknown(_) | Seen::Absent => false,
+    };
+    (first.name != node.name && !holds_data).then_some(first.name.as_str())
+}
+
 /// Everything a part of the plan looks at.
 struct Part<'a> {
     spec: &'a Spec,
@@ -134,7 +153,8 @@ impl Part<'_> {
             }
         };
         let replica = self.replicates_from();
-        let files: Vec<PathBuf> = password_files(&accounts).into_iter().map(Path::to_path_buf).collect();
+        let mut files: Vec<PathBuf> = password_files(&accounts).into_iter().map(Path::to_path_buf).collect();
+        files.extend(agent_secrets(self.spec));
         self.secrets(files, plan);
         plan.findings.extend(unknown_passwords(&accounts, self.observation));
         let tls = tls::tls_steps(self.spec, self.node, self.observation);
@@ -158,6 +178,10 @@ impl Part<'_> {
         } else if let Some(source) = replica {
             plan.notes.push(format!(
                 "accounts and databases come from {source} by replication and are not planned here"
+            ));
+        } else if let Some(first) = joins(self.spec, self.node, self.observation) {
+            plan.notes.push(format!(
+                "accounts and databases come from {first} once `mainstay agent` runs, and are not planned here"
             ));
         } else {
             let inside = account_steps(self.spec, self.flavor, self.observation, &accounts);
@@ -192,6 +216,7 @@ impl Part<'_> {
         }
         files.sort();
         files.dedup();
+        let first = joins(self.spec, self.node, self.observation);
         for path in files {
             let is_database_key = properties.is_some_and(|properties| properties.database_key_file == path);
             let is_management_key =
@@ -203,6 +228,15 @@ impl Part<'_> {
                     severity: Severity::Blocks,
                     sentence: format!("{} cannot be used: {why}", path.display()),
                     fix: format!("`chmod 0600 {}`, one line of text in it", path.display()),
+                }),
+                Some(SecretSeen::Absent) | None if first.is_some() => plan.findings.push(Finding {
+                    id: format!("secret/{}", path.display()),
+                    severity: Severity::Blocks,
+                    sentence: format!("{} is missing, and all nodes have the same", path.display()),
+                    fix: format!(
+                        "`mainstay apply --all` on {} brings it here, or copy it from there",
+                        first.unwrap_or_default()
+                    ),
                 }),
                 Some(SecretSeen::Absent) | None if is_database_key && encrypted_already(self.observation) => {
                     plan.findings.push(Finding {
@@ -325,6 +359,16 @@ impl Part<'_> {
                     fix: "start it, then plan again".to_owned(),
                 });
             }
+            // Whoever else started it might open an old primary.
+            Seen::Unknown(_) | Seen::Absent if self.observation.state.kept_by_agent => {
+                plan.findings.push(Finding {
+                    id: "service/stopped".to_owned(),
+                    severity: Severity::Blocks,
+                    sentence: "the server does not run, and only its agent may start it".to_owned(),
+                    fix: "start `mainstay agent`; `mainstay explain` says why it does not start the server"
+                        .to_owned(),
+                });
+            }
             Seen::Unknown(_) | Seen::Absent => {
                 plan.steps.push(service_step(
                     "service/start",
@@ -348,6 +392,7 @@ impl Part<'_> {
             match server.variables.get(&setting.name) {
                 None => unknown_variable(&setting, self.flavor, plan),
                 Some(found) if same(setting.kind, found, &setting.value) => {}
+                Some(found) if self.is_replica_id(&setting.name, found) => {}
                 Some(found) if setting.dynamic && fits_live(&setting, server) => {
                     live.push((setting, found.clone()));
                 }
@@ -355,6 +400,7 @@ impl Part<'_> {
             }
         }
         let may_restart = self.spec.service.restart == RestartPolicy::WhenNeeded
+            && !self.observation.state.kept_by_agent
             && self.observation.state.service_manager != ServiceManager::None;
         if !pending.is_empty() && may_restart {
             plan.steps.push(restart(pending.iter().chain(&live), server));
@@ -366,7 +412,12 @@ impl Part<'_> {
                 id: "variable/pending-restart".to_owned(),
                 severity: Severity::Differs,
                 sentence: format!("take effect at the next restart: {}", names.join(", ")),
-                fix: "set `restart = \"when-needed\"` in [service] to have apply restart the server, or restart it when it suits".to_owned(),
+                fix: if self.observation.state.kept_by_agent {
+                    "hand over first if it is the primary (`mainstay switchover`), then stop the server: its agent starts it again"
+                } else {
+                    "set `restart = \"when-needed\"` in [service] to have apply restart the server, or restart it when it suits"
+                }
+                .to_owned(),
             });
         }
         plan.steps.extend(live.iter().map(|(setting, found)| set_global(setting, found, server)));
@@ -374,6 +425,13 @@ impl Part<'_> {
             // A server without TLS reads no certificates again; it needs the restart above.
             server.tls.enabled && pending.iter().all(|(setting, _)| !setting.name.starts_with("ssl_"))
         }));
+    }
+
+    /// On MariaDB the agent gives a replica an id of its own: see [`REPLICA_ID_BIT`].
+    fn is_replica_id(&self, name: &str, found: &str) -> bool {
+        self.observation.state.kept_by_agent
+            && name == "server_id"
+            && found.parse() == Ok(self.node.server_id ^ REPLICA_ID_BIT)
     }
 
     fn firewall(&self, plan: &mut Plan) {

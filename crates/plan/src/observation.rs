@@ -44,6 +44,8 @@ pub struct State {
     pub installed_flavor: Seen<Flavor>,
     /// The data directory holds a server's data; matters when no server runs.
     pub data_dir_in_use: Seen<bool>,
+    /// The agents' mark ([`crate::CLUSTER_FILE`]) is in the data directory: its agent starts and ends this server.
+    pub kept_by_agent: bool,
     /// The running server; absent when none runs, unknown when it could not be asked.
     pub server: Seen<ServerFacts>,
     /// Where the drop-in goes.

@@ -8,6 +8,7 @@ use flavor::Support;
 use serde::{Deserialize, Serialize};
 use spec::{Node, Spec};
 
+use crate::make::joins;
 use crate::observation::Observation;
 use crate::sizing::{Sizing, SizingError};
 use crate::value::bytes_text;
@@ -58,7 +59,9 @@ pub(crate) fn checks(
     let mut checks = vec![server(spec, observation)];
     if let Seen::Known(server) = &observation.state.server {
         checks.push(right_server(node, server));
-        if server.read_only && server.replication.known_sources().is_empty() {
+        let gets_data =
+            !server.replication.known_sources().is_empty() || joins(spec, node, observation).is_some();
+        if server.read_only && !gets_data {
             checks.push(check(
                 "writable",
                 Verdict::Stop,

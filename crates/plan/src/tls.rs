@@ -34,14 +34,14 @@ pub(crate) fn tls_steps(spec: &Spec, node: &Node, observation: &Observation) -> 
         }
     };
     let hostname = &observation.state.host.hostname;
-    let names = server_names(node, hostname);
+    let names = server_names(spec, node, hostname);
     for (kind, seen, names) in [
         (CertificateKind::Server, &files.server, names),
         (CertificateKind::Client, &files.client, Vec::new()),
     ] {
         // The host's own name is a courtesy where the certificate is made here; a certificate that came from the
         // first node cannot have it, and is none the worse.
-        let needed = if names.is_empty() { Vec::new() } else { server_names(node, "") };
+        let needed = if names.is_empty() { Vec::new() } else { server_names(spec, node, "") };
         let Some(why) = why_issue(seen, ca_is_new, tls, &needed, now) else { continue };
         if !ca_is_new && files.ca_key.known().is_none() {
             out.findings.push(no_ca_key(kind, &why));
@@ -87,11 +87,12 @@ fn own_key(
 
 /// Names a server certificate is for: however a client may name this node.
 #[must_use]
-pub fn server_names(node: &Node, hostname: &str) -> Vec<String> {
+pub fn server_names(spec: &Spec, node: &Node, hostname: &str) -> Vec<String> {
     let mut names = vec![node.address.to_string(), node.name.clone()];
-    for name in [hostname, "localhost", "127.0.0.1", "::1"] {
-        if !name.is_empty() && !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
+    let local = [hostname, "localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    for name in local.into_iter().chain(spec.shared_names()) {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
         }
     }
     names

@@ -1,16 +1,18 @@
 //! A server's process: started in its own process group, found, signalled and watched by pid.
 //!
 //! It deliberately knows no service manager: servers under systemd belong to `host`. A pid is never trusted
-//! alone: the process must also have the server's own defaults file in its command line.
+//! alone: the process must also have the server's own defaults file in its command line, or the spec of an agent.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use rustix::process::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
@@ -37,9 +39,9 @@ pub enum ProcessState {
     Gone,
 }
 
-/// Removes the lock file that MySQL keeps beside its socket when the server it names is dead: gone, or a zombie
-/// that its parent has not waited for, which the server's own check takes for alive. Data is guarded by a lock of
-/// its own in the data directory, not by this file.
+/// Removes the lock file that MySQL keeps beside its socket when the server it names is dead: gone, ending (it has
+/// no command line any more), or a zombie that its parent has not waited for, which the server's own check takes for
+/// alive. Data is guarded by a lock of its own in the data directory, not by this file.
 ///
 /// # Errors
 /// If the file is there and cannot be removed.
@@ -47,9 +49,11 @@ pub fn clear_dead_socket_lock(socket: &Path) -> io::Result<()> {
     let mut lock = socket.as_os_str().to_owned();
     lock.push(".lock");
     let Ok(text) = fs::read_to_string(&lock) else { return Ok(()) };
-    let alive =
-        text.trim().parse().ok().and_then(stat_state).is_some_and(|state| !matches!(state, 'Z' | 'X'));
-    if alive { Ok(()) } else { fs::remove_file(&lock) }
+    let alive = |pid: u32| {
+        let has_memory = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty());
+        has_memory && stat_state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    };
+    if text.trim().parse().is_ok_and(alive) { Ok(()) } else { fs::remove_file(&lock) }
 }
 
 impl ServerProcess {
@@ -73,7 +77,7 @@ impl ServerProcess {
         Ok(process)
     }
 
-    /// Every process whose defaults file is in `folder` or below, with the helpers that Galera starts for a
+    /// Every process whose defaults file is in `folder` or below, agents with their spec (`--config=FILE`) there, and the helpers that Galera starts for a
     /// state transfer there.
     ///
     /// # Errors
@@ -125,10 +129,14 @@ impl ServerProcess {
         }
     }
 
-    /// Waits until the process is gone; `false` if it is still there after `limit`.
+    /// Waits until the process is gone, with all it held open; `false` if it is still there after `limit`.
     pub async fn wait_gone(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
-        while self.state() != ProcessState::Gone {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let held = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        // One that is ending shows no command line a moment before its files and locks are free.
+        let held = held.filter(|_| self.state() != ProcessState::Gone);
+        while held.as_ref().is_some_and(|held| !has_ended(held)) {
             if Instant::now() >= deadline {
                 return false;
             }
@@ -141,11 +149,22 @@ impl ServerProcess {
         let Ok(line) = fs::read(format!("/proc/{}/cmdline", self.pid)) else { return false };
         let mut arguments = line.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
         let is_transfer = arguments.clone().take(2).any(is_transfer_program);
-        arguments.any(|argument| match argument.strip_prefix(b"--defaults-file=") {
+        arguments.any(|argument| match file_named(argument) {
             Some(path) => Path::new(OsStr::from_bytes(path)).starts_with(&self.folder),
             None => is_transfer && mentions(argument, &self.folder),
         })
     }
+}
+
+/// The file that a server or an agent was started with.
+fn file_named(argument: &[u8]) -> Option<&[u8]> {
+    argument.strip_prefix(b"--defaults-file=").or_else(|| argument.strip_prefix(b"--config="))
+}
+
+/// The descriptor of a process is readable when the process has ended. A zombie has.
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// The kernel's letter for what a process does.

@@ -133,7 +133,7 @@ fn certificate_of(
     let folder = spec.paths.state.join("nodes").join(&node.name);
     let [cert, key] = ["cert", "key"].map(|part| folder.join(format!("{stem}-{part}.pem")));
     let now = jiff::Timestamp::now();
-    let names = if stem == "server" { plan::server_names(node, "") } else { Vec::new() };
+    let names = if stem == "server" { plan::server_names(spec, node, "") } else { Vec::new() };
     let good = match pki::facts(&cert, &key, &tls.dir.join("ca.pem")) {
         Seen::Known(facts) => {
             let days = (facts.not_after_epoch_seconds - now.as_second()) / DAY_SECONDS;

@@ -24,6 +24,7 @@ pub(crate) const PROPERTIES_BYTES_MAX: usize = 1 << 20;
 
 /// Looks at CloudStack's files, and at its databases when a server answers.
 pub(crate) async fn observe(
+    spec: &Spec,
     cloudstack: &CloudStack,
     node: &Node,
     connection: Option<&mut Connection>,
@@ -41,7 +42,7 @@ pub(crate) async fn observe(
     let current = properties.map_or(Seen::Absent, |file| read_properties(file));
     let (changes, warnings, pools) = match &current {
         Seen::Known(current) => (
-            changes(cloudstack, node, current),
+            changes(spec, cloudstack, node, current),
             warnings(current),
             wanted::pools(current).map_or(Seen::Absent, Seen::Known),
         ),
@@ -160,9 +161,14 @@ pub fn decrypt_properties(
     Ok(wanted::shown(&Properties::parse(&text), management_key, reveal))
 }
 
-fn changes(cloudstack: &CloudStack, node: &Node, current: &Properties) -> Seen<Vec<PropertyChange>> {
+fn changes(
+    spec: &Spec,
+    cloudstack: &CloudStack,
+    node: &Node,
+    current: &Properties,
+) -> Seen<Vec<PropertyChange>> {
     let Some(properties) = &cloudstack.properties else { return Seen::Known(Vec::new()) };
-    let target = target(cloudstack, properties, node);
+    let target = target(spec, cloudstack, properties, node);
     // While a secret is still to be made, nothing in the file can match it.
     let unset = || SecretString::from(String::new());
     let keys = read_keys(cloudstack, properties).unwrap_or_else(|_| Keys {
@@ -187,11 +193,12 @@ const fn borrowed(keys: &Keys) -> wanted::Keys<'_> {
     wanted::Keys { password: &keys.password, management: &keys.management, database: &keys.database }
 }
 
-fn target(cloudstack: &CloudStack, properties: &spec::Properties, node: &Node) -> Wanted {
+fn target(spec: &Spec, cloudstack: &CloudStack, properties: &spec::Properties, node: &Node) -> Wanted {
+    let entrance = spec.entrance(properties.db_host.as_deref(), node);
     Wanted {
         user: cloudstack.user.clone(),
-        db_host: properties.db_host.clone().unwrap_or_else(|| node.address.to_string()),
-        db_port: node.port,
+        db_host: entrance.host,
+        db_port: entrance.port,
         management_ip: properties.management_ip.to_string(),
         region_id: properties.region_id,
         encryption_type: match properties.encryption_type {
@@ -231,7 +238,7 @@ pub(crate) fn write_properties(
         }
         nonce
     };
-    let target = target(cloudstack, properties, node);
+    let target = target(spec, cloudstack, properties, node);
     let written = wanted::apply(&mut current, &target, &borrowed(&keys), only, &mut nonce);
     written.map_err(|error: CryptError| SetupError::Crypt {
         what: "db.properties".to_owned(),

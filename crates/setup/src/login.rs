@@ -42,6 +42,8 @@ pub fn monitor_target(spec: &Spec, node: &Node) -> Result<Target, SetupError> {
 ///
 /// # Errors
 /// As [`admin_target`] and [`monitor_target`].
-pub fn node_target(spec: &Spec, node: &Node) -> Result<Target, SetupError> {
-    if Path::exists(&node.socket) { admin_target(spec, node) } else { monitor_target(spec, node) }
+pub fn node_target(spec: &Spec, node: &Node, here: bool) -> Result<Target, SetupError> {
+    // A socket of that name on this host is another node's when the node is elsewhere.
+    let is_here = (here || node.address.is_loopback()) && Path::exists(&node.socket);
+    if is_here { admin_target(spec, node) } else { monitor_target(spec, node) }
 }

@@ -59,7 +59,9 @@ pub async fn observe(spec: &Spec, node: &Node, how: &Observe) -> Result<Observat
     let wanted = flavor.and_then(|flavor| plan::wanted_accounts(spec, flavor).ok()).unwrap_or_default();
     let secrets = secret_files(spec, &wanted);
     let cloudstack = match &spec.cloudstack {
-        Some(cloudstack) => Some(cloudstack_files::observe(cloudstack, node, connection.as_mut().ok()).await),
+        Some(cloudstack) => {
+            Some(cloudstack_files::observe(spec, cloudstack, node, connection.as_mut().ok()).await)
+        }
         None => None,
     };
     let config_path =
@@ -69,6 +71,7 @@ pub async fn observe(spec: &Spec, node: &Node, how: &Observe) -> Result<Observat
         service: driver.facts(connection.is_ok()).await,
         run_as_root: host::users::is_root(),
         data_dir_in_use: data_dir_in_use(&node.data_dir),
+        kept_by_agent: spec.ha.is_some() && node.data_dir.join(plan::CLUSTER_FILE).exists(),
         passwords: passwords(&server, &wanted),
         firewall: match spec.firewall {
             Some(_) => Some(Nftables::default().current_table().await),
@@ -145,6 +148,7 @@ fn secret_files(spec: &Spec, wanted: &[WantedAccount]) -> BTreeMap<PathBuf, Secr
     );
     accounts
         .chain(keys)
+        .chain(plan::agent_secrets(spec))
         .map(|path| {
             let seen = match secrets::read(&path) {
                 Ok(_) => SecretSeen::Present,

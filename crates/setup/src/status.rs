@@ -68,12 +68,13 @@ impl ClusterStatus {
     }
 }
 
-/// Looks at every node at once.
-pub async fn cluster_status(spec: &Spec, at: jiff::Timestamp) -> ClusterStatus {
+/// Looks at every node at once; at the one named `here`, which is this host's, at its files too.
+pub async fn cluster_status(spec: &Spec, here: Option<&str>, at: jiff::Timestamp) -> ClusterStatus {
     let mut looks = tokio::task::JoinSet::new();
     for (order, node) in spec.nodes.iter().cloned().enumerate() {
         let spec = spec.clone();
-        looks.spawn(async move { (order, node_status(&spec, &node, at).await) });
+        let local = here == Some(node.name.as_str());
+        looks.spawn(async move { (order, node_status(&spec, &node, local, at).await) });
     }
     let mut nodes = Vec::new();
     while let Some(look) = looks.join_next().await {
@@ -112,9 +113,8 @@ fn problems(topology: Topology, nodes: &[NodeStatus]) -> Vec<String> {
     problems
 }
 
-async fn node_status(spec: &Spec, node: &Node, at: jiff::Timestamp) -> NodeStatus {
-    let local = node.socket.exists();
-    let facts = ask(spec, node).await;
+async fn node_status(spec: &Spec, node: &Node, local: bool, at: jiff::Timestamp) -> NodeStatus {
+    let facts = ask(spec, node, local).await;
     let mut status = NodeStatus {
         name: node.name.clone(),
         address: format!("{}:{}", node.address, node.port),
@@ -148,8 +148,8 @@ fn days_on_disk(spec: &Spec, at: jiff::Timestamp) -> Seen<i64> {
     }
 }
 
-async fn ask(spec: &Spec, node: &Node) -> Result<ServerFacts, SetupError> {
-    let target = node_target(spec, node)?;
+async fn ask(spec: &Spec, node: &Node, here: bool) -> Result<ServerFacts, SetupError> {
+    let target = node_target(spec, node, here)?;
     let mut connection = Connection::open(&target, &LIMITS).await?;
     let facts = server::collect(&mut connection).await;
     connection.close().await;

@@ -6,7 +6,7 @@ use ha::{Action, Claim, Leader, NodeName, Release, State};
 use crate::agent::{Holding, Phase, TIME_LIMIT};
 use crate::scenario::RENEW;
 use crate::server::Io;
-use crate::store::{Compare, Write};
+use crate::store::{Basis, Compare, Write};
 use crate::world::{Answer, Armed, Ask, World};
 
 /// Writes are opened only with at least this much of the lease left.
@@ -183,11 +183,20 @@ impl World {
         compares.extend(examined.map(|(name, modified)| Compare::Member(name.clone(), *modified)));
         let name = self.nodes[node].name.clone();
         let record = Leader { node: name, epoch: claim.epoch, beat: 0, released: None };
-        let forced = claim.reason.starts_with("an operator decided");
+        // The last primary's report is examined where the loss is judged by it.
+        let last = &claim.state.lineage.primary;
+        let is_bound = *last != record.node && claim.examined.iter().any(|(name, _)| name == last);
+        let basis = if claim.reason.starts_with("an operator decided") {
+            Basis::Operator
+        } else if is_bound {
+            Basis::Bound
+        } else {
+            Basis::Proof
+        };
         let writes = vec![
             Write::Leader(record),
             Write::State(claim.state.clone()),
-            Write::Claimed(claim.lost.clone(), forced),
+            Write::Claimed(claim.lost.clone(), basis),
         ];
         Request::Commit(compares, writes)
     }
@@ -407,6 +416,7 @@ impl World {
             Action::Freeze(epoch) => {
                 let host = &mut self.nodes[node];
                 host.server.io = Io::Off;
+                host.server.acks = false;
                 host.agent.frozen = Some(*epoch);
                 true
             }
@@ -416,7 +426,7 @@ impl World {
                 true
             }
             Action::Detach => self.detach(node),
-            Action::Follow { primary, epoch, acking: _ } => self.follow(node, primary, *epoch),
+            Action::Follow { primary, epoch, acking } => self.follow(node, primary, *epoch, *acking),
             Action::SetAcking(on) => {
                 self.nodes[node].server.acks = *on;
                 if self.nodes[node].server.source.is_some() {
@@ -465,7 +475,7 @@ impl World {
         true
     }
 
-    fn follow(&mut self, node: usize, primary: &NodeName, epoch: u64) -> bool {
+    fn follow(&mut self, node: usize, primary: &NodeName, epoch: u64, acking: bool) -> bool {
         let Some(source) = self.find(primary) else { return false };
         let host = &mut self.nodes[node];
         if host.server.cluster.as_deref() == Some("another") {
@@ -477,7 +487,7 @@ impl World {
         }
         let is_set_up = host.server.source == Some(source) && host.record.follows.is_some();
         let server = &mut host.server;
-        server.acks = false;
+        server.acks = acking;
         server.sql = !server.broken;
         if !is_set_up {
             server.source = Some(source);

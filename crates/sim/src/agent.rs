@@ -391,6 +391,7 @@ impl World {
             tags: agent.tags.clone(),
             work: host.work.as_ref().map(|(text, ..)| text.clone()),
             epoch: host.record.epoch,
+            version: host.record.version,
             opened: host.record.opened,
             fresh_cluster: format!("cluster-{}", host.name),
             trouble: sight.trouble.clone(),
@@ -487,6 +488,7 @@ impl World {
             let forgot = state.lineage.primary == host.name && host.record.epoch < state.lineage.epoch;
             if !forgot {
                 host.record.epoch = host.record.epoch.max(state.epoch);
+                host.record.version = host.record.version.max(state.version);
             }
         }
         if let Some(mine) = host.agent.shared.members.get_mut(&host.name) {

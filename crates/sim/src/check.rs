@@ -7,7 +7,7 @@ use ha::{Action, Epoch, Health, State};
 
 use crate::scenario::FENCER_AFTER;
 use crate::server::Io;
-use crate::store::{Compare, Write};
+use crate::store::{Basis, Compare, Write};
 use crate::world::{Answer, World};
 
 /// A host that stood still ends what it must not do within this long after it goes on.
@@ -28,8 +28,7 @@ pub struct Violation {
 #[derive(Clone, Debug, Default)]
 struct Claimed {
     node: usize,
-    /// An operator decided.
-    forced: bool,
+    basis: Basis,
     /// What the history says is lost.
     lost: GtidSet,
     /// What the former primary had last reported.
@@ -41,6 +40,10 @@ struct Claimed {
 pub(crate) struct Checker {
     pub(crate) violation: Option<Violation>,
     claims: BTreeMap<Epoch, Claimed>,
+    /// The epoch that began when every other node had yet to take its first copy: its primary is alone until then.
+    first_copies: Option<Epoch>,
+    /// The newest epoch in which writes were opened, and where.
+    opened: Option<(Epoch, usize)>,
     /// The newest epoch in which a write was acknowledged.
     acked_epoch: Epoch,
     pub(crate) acked: u64,
@@ -67,13 +70,13 @@ impl World {
             .then(|| self.store.shared.state.as_ref().map(|state| state.value.clone()));
         let leads = writes.iter().any(|write| matches!(write, Write::Leader(_)));
         let lost = writes.iter().find_map(|write| match write {
-            Write::Claimed(lost, forced) => Some((lost.clone(), *forced)),
+            Write::Claimed(lost, basis) => Some((lost.clone(), *basis)),
             Write::Leader(_) | Write::State(_) | Write::Member(..) | Write::EndRequest => None,
         });
         let wakes = leads || before.is_some();
         let Some(revision) = self.store.commit(compares, writes) else { return Answer::Conflict };
         match (before, lost) {
-            (Some(before), Some((lost, forced))) => self.check_claim(node, before.as_ref(), &lost, forced),
+            (Some(before), Some((lost, basis))) => self.check_claim(node, before.as_ref(), &lost, basis),
             (Some(before), None) if !leads => self.check_state(node, before.as_ref()),
             (Some(_) | None, _) => {}
         }
@@ -87,13 +90,14 @@ impl World {
         Answer::Done(revision)
     }
 
-    fn check_claim(&mut self, node: usize, before: Option<&State>, lost: &str, forced: bool) {
+    fn check_claim(&mut self, node: usize, before: Option<&State>, lost: &str, basis: Basis) {
         let Some(now) = self.store.shared.state.as_ref().map(|state| state.value.clone()) else { return };
         let shared = &self.store.shared;
         let former = before.and_then(|before| shared.members.get(&before.lineage.primary));
         let reported = former.map(|member| member.value.server.executed.clone()).unwrap_or_default();
         let lost = GtidSet::parse(lost).unwrap_or_default();
-        self.check.claims.insert(now.epoch, Claimed { node, forced, lost, reported });
+        self.check.claims.insert(now.epoch, Claimed { node, basis, lost, reported });
+        let forced = basis == Basis::Operator;
         let is_back = before.is_some_and(|before| before.lineage.primary == self.nodes[node].name);
         let tags = &self.nodes[node].agent.tags;
         if !forced && !is_back && before.is_some() && (tags.promotion == 0 || tags.delay_seconds > 0) {
@@ -114,7 +118,11 @@ impl World {
             let start = &now.lineage.start;
             let lacks = |tx: &usize| !start.contains(&self.transactions[*tx].exact);
             let missing: Vec<usize> = self.acked.minus(&nothing).filter(lacks).collect();
-            self.check_lineage(node, now.lineage.epoch, &missing);
+            // In a store that was put back, one that stood still since then can write what it was about to write. The
+            // nodes know of a later epoch and do not believe it; whoever opens writes is judged when it does.
+            if !self.check.restored {
+                self.check_lineage(node, now.lineage.epoch, &missing);
+            }
         }
         if before.is_none_or(|before| before.lineage.sync != now.lineage.sync) {
             self.check_quorum(&now);
@@ -133,11 +141,11 @@ impl World {
         self.say(Some(node), |_| format!("loses {} acknowledged: {gtids}", missing.len()));
         // A primary's old disk, and nothing left of the store that could tell: nobody can know.
         let unknowable = self.check.rolled_back && (self.check.wiped || self.check.restored);
-        if !claim.forced && !unknowable && self.scenario.is_lossless() {
+        if claim.basis != Basis::Operator && !unknowable && self.scenario.is_lossless() {
             let text = format!("{name} leads in epoch {epoch} without the acknowledged {gtids}");
             return self.violate("I2", text);
         }
-        if !claim.forced && !unknowable && !self.check.restored {
+        if claim.basis != Basis::Operator && !unknowable && !self.check.restored {
             self.check_bounded(&claim, missing, epoch);
         }
         self.check.forgiven += u64::try_from(missing.len()).unwrap_or(0);
@@ -235,16 +243,16 @@ impl World {
         let epoch = self.transactions[tx].epoch;
         let races = self.now <= self.nodes[node].resumed_at + RACE;
         // What a host that stood still says at its end is harmless when the new primary holds it.
-        let is_held = || {
-            let state = self.store.shared.state.as_ref();
-            let primary = state.and_then(|state| self.find(&state.value.lineage.primary));
-            primary.is_some_and(|primary| self.nodes[primary].server.held.has(tx))
-        };
-        let forced = self.check.claims.range(epoch + 1..).any(|(_, claim)| claim.forced);
-        if races && forced && !is_held() {
-            // Told to a client by a host that stood still while an operator gave up what it held.
+        let is_held = || self.newest().is_some_and(|(_, primary)| self.nodes[primary].server.held.has(tx));
+        if races && !is_held() && self.gives_up(epoch, alone) {
             self.acked.remove(tx);
             self.check.forgiven += 1;
+            let later = self.check.claims.range(epoch + 1..).next();
+            if let Some((by, claim)) = later.map(|(by, claim)| (*by, claim.clone()))
+                && claim.basis != Basis::Operator
+            {
+                self.check_bounded(&claim, &[tx], by);
+            }
         } else if epoch < self.check.acked_epoch && !(races && (alone || is_held())) {
             let text = format!(
                 "{} acknowledges {} of epoch {epoch} after one of epoch {}",
@@ -253,7 +261,8 @@ impl World {
             self.violate("I1", text);
         }
         self.check.acked_epoch = self.check.acked_epoch.max(epoch);
-        if alone && self.scenario.is_lossless() && self.scenario.hosts.len() > 1 {
+        let is_first = self.check.first_copies == Some(epoch);
+        if alone && self.scenario.is_lossless() && self.scenario.hosts.len() > 1 && !is_first {
             let text = format!("{} acknowledges alone", self.nodes[node].name);
             self.violate("I4", text);
         }
@@ -261,6 +270,23 @@ impl World {
         if let Some(state) = state.filter(|state| state.lineage.epoch == epoch && !self.check.wiped) {
             self.check_quorum(&state);
         }
+    }
+
+    /// The newest lineage and its primary: by the store, or, where it forgot, by who opened writes.
+    fn newest(&self) -> Option<(Epoch, usize)> {
+        let state = self.store.shared.state.as_ref().map(|state| &state.value.lineage);
+        let stored = state.and_then(|lineage| Some((lineage.epoch, self.find(&lineage.primary)?)));
+        stored.into_iter().chain(self.check.opened).max()
+    }
+
+    /// What a primary of this epoch tells a client now, having stood still, was given up before: by an operator, or in
+    /// `available`, documented as lost beyond the number, while the primary was alone or too few could be examined.
+    fn gives_up(&self, epoch: Epoch, alone: bool) -> bool {
+        let later =
+            |basis: Basis| self.check.claims.range(epoch + 1..).any(|(_, claim)| claim.basis == basis);
+        let is_succeeded = self.newest().is_some_and(|(newest, _)| newest > epoch);
+        let is_bounded = is_succeeded && (alone || later(Basis::Bound));
+        later(Basis::Operator) || (is_bounded && !self.scenario.is_lossless())
     }
 
     /// Writes are taken under a valid lease only, by the node's own clock.
@@ -283,6 +309,7 @@ impl World {
     /// Writes were opened.
     pub(crate) fn check_open(&mut self, node: usize, epoch: Epoch) {
         self.check.opens += 1;
+        self.check.opened = self.check.opened.max(Some((epoch, node)));
         self.check_only_writer(node);
         self.check_primaries(node);
         let state = self.store.shared.state.as_ref().map(|state| &state.value);
@@ -343,9 +370,6 @@ impl World {
     }
 
     pub(crate) fn check_reseed(&mut self, node: usize) {
-        if self.is_foreign(node) {
-            self.violate("I10", format!("another cluster's data on {} is replaced", self.nodes[node].name));
-        }
         let host = &self.nodes[node];
         if host.server.is_open(self.now) {
             let text = format!("{} replaces its data while it takes writes", host.name);
@@ -353,8 +377,21 @@ impl World {
         }
     }
 
-    /// What was decided under a pause.
+    /// What was decided about another cluster's data, and under a pause.
     pub(crate) fn check_decision(&mut self, node: usize) {
+        let agent = &self.nodes[node].agent;
+        let replaces = agent.actions.iter().any(|action| matches!(action, Action::Reseed { .. }));
+        if replaces && agent.sight.report.cluster.as_deref() == Some("another") {
+            let text = format!("another cluster's data on {} is to be replaced", self.nodes[node].name);
+            return self.violate("I10", text);
+        }
+        let begins_alone = agent.actions.iter().find_map(|action| match action {
+            Action::Commit(state) if state.lineage.sync.asynchronous => Some(state.lineage.epoch),
+            _ => None,
+        });
+        if begins_alone.is_some() && self.are_others_new(node) {
+            self.check.first_copies = begins_alone;
+        }
         let agent = &self.nodes[node].agent;
         if !agent.reached || !agent.shared.paused {
             return;
@@ -370,6 +407,15 @@ impl World {
             let text = format!("{} does {action:?} while paused", self.nodes[node].name);
             self.violate("I13", text);
         }
+    }
+
+    /// Every other node says that it has yet to take its first copy.
+    fn are_others_new(&self, node: usize) -> bool {
+        let members = &self.nodes[node].agent.shared.members;
+        let is_new = |server: &ha::ServerReport| server.cluster.is_none() && server.position.is_empty();
+        (0..self.databases).filter(|other| *other != node).all(|other| {
+            members.get(&self.nodes[other].name).is_some_and(|member| is_new(&member.value.server))
+        })
     }
 
     /// After the faults: everything has to be as declared, in time.

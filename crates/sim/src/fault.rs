@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::random::Random;
-use crate::scenario::{Config, FAULTS_FROM};
+use crate::scenario::{Config, FAULTS_FROM, MARGIN, TTL};
+
+/// Putting back a copy of the store takes longer than a lease by the slowest clock.
+const RESTORE_MS_MIN: u64 = TTL + MARGIN;
 
 /// A place that others can be cut off from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +53,8 @@ pub enum Kind {
     StoreSlow,
     /// The store forgets everything.
     StoreWipe,
-    /// The store is as it was this many milliseconds ago.
+    /// The store ends, and is afterwards as it was this many milliseconds before its end. It is away for longer than a
+    /// lease: whoever puts back a copy stops all members of the store first.
     StoreRestore(u64),
     /// The next commits of this node to the store: made or not, the answer is lost.
     Unknown(usize, u8),
@@ -90,6 +94,12 @@ impl Fault {
     #[must_use]
     pub const fn new(at: u64, ms: u64, kind: Kind) -> Self {
         Self { at, ms, kind }
+    }
+
+    /// When it is over.
+    pub(crate) fn end(&self) -> u64 {
+        let least = if matches!(self.kind, Kind::StoreRestore(_)) { RESTORE_MS_MIN } else { 0 };
+        self.at + self.ms.max(least)
     }
 }
 

@@ -68,7 +68,10 @@ impl World {
                     server.read_only = false;
                     server.open_epoch = epoch;
                 }
-                Action::Freeze(_) => server.io = crate::server::Io::Off,
+                Action::Freeze(_) => {
+                    server.io = crate::server::Io::Off;
+                    server.acks = false;
+                }
                 Action::SetAcking(_) | Action::SetWaiting(_) | Action::Unblock(_) | Action::Block(_) => {
                     self.sql_action(node, &action);
                 }
@@ -83,6 +86,10 @@ impl World {
         let host = &self.nodes[node];
         let is_clone = host.server.vendor == Vendor::MySql;
         if host.agent.holding.is_some() || donor == node || (is_clone && !host.server_answers(self.now)) {
+            return false;
+        }
+        // Whose the data is may have changed since that was decided.
+        if self.is_foreign(node) {
             return false;
         }
         self.check_reseed(node);
@@ -123,7 +130,9 @@ impl World {
             return;
         }
         let source = &self.nodes[donor];
-        let done = source.server_answers(self.now) && self.both_ways(node, donor) && !self.random.chance(5);
+        let answers = source.server_answers(self.now) && self.both_ways(node, donor);
+        // Whose the data is, is looked at once more before it is replaced.
+        let done = answers && !self.random.chance(5) && !self.is_foreign(node);
         let vendor = self.nodes[node].server.vendor;
         let was_running = self.nodes[node].server.process.is_some();
         if !done {

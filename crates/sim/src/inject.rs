@@ -35,7 +35,7 @@ impl World {
             }
             Kind::Cut(from, to) => self.cut(self.site(from), self.site(to), true),
             Kind::Isolate(site) => self.isolate(site, true),
-            Kind::StoreDown => self.store.down += 1,
+            Kind::StoreDown | Kind::StoreRestore(_) => self.store.down += 1,
             Kind::StoreSlow => self.store.slow += 1,
             Kind::StoreWipe => {
                 self.check.wiped = true;
@@ -44,7 +44,6 @@ impl World {
                 // A new store counts from the beginning.
                 self.store.shared = ha::Shared { revision: revision.min(1), ..ha::Shared::default() };
             }
-            Kind::StoreRestore(_) => self.restore(),
             Kind::Unknown(node, count) => self.nodes[node].unknowns += count,
             Kind::ForeignData(node) => self.put_foreign(node),
             Kind::StallDisk(node) => {
@@ -105,6 +104,10 @@ impl World {
             Kind::Cut(from, to) => self.cut(self.site(from), self.site(to), false),
             Kind::Isolate(site) => self.isolate(site, false),
             Kind::StoreDown => self.store.down -= 1,
+            Kind::StoreRestore(_) => {
+                self.store.down -= 1;
+                self.restore();
+            }
             Kind::StoreSlow => self.store.slow -= 1,
             Kind::StallDisk(node) => self.nodes[node].disk_stalls -= 1,
             Kind::SlowServer(node) => self.nodes[node].slow -= 1,
@@ -119,7 +122,6 @@ impl World {
             Kind::KillServer(_)
             | Kind::BadStarts(..)
             | Kind::StoreWipe
-            | Kind::StoreRestore(_)
             | Kind::Unknown(..)
             | Kind::BreakReplication(_)
             | Kind::WallJump(..)

@@ -93,6 +93,7 @@ impl World {
             witness: host.witness,
             server: host.agent.sight.report.clone(),
             epoch: host.record.epoch,
+            version: host.record.version,
             opened: host.record.opened,
             frozen: host.agent.frozen,
             tags: host.agent.tags.clone(),

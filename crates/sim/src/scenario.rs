@@ -85,7 +85,7 @@ pub struct Scenario {
 
 /// Lease, as in the spec's defaults.
 pub(crate) const TTL: u64 = 3_000;
-const MARGIN: u64 = 300;
+pub(crate) const MARGIN: u64 = 300;
 /// The separate fencer kills this much later than the agent's own thread would have.
 pub(crate) const FENCER_AFTER: u64 = 150;
 /// Renewals are this far apart.
@@ -128,7 +128,6 @@ impl Scenario {
             stall: 2_000,
             head_start: 3_000,
             patience: 1_500,
-            apply: 600_000,
             broken: 6_000,
             need,
             failovers_per_hour: if random.chance(80) { 20 } else { 2 },

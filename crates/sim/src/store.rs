@@ -16,6 +16,18 @@ pub(crate) enum Compare {
     NotPaused,
 }
 
+/// What a claim rests on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Basis {
+    /// Everything acknowledged was examined, or is the claimant's own.
+    #[default]
+    Proof,
+    /// Not so, and what the last primary had reported is there, or as much of it as `available` asks for.
+    Bound,
+    /// A person decided.
+    Operator,
+}
+
 /// What a commit writes.
 #[derive(Clone, Debug)]
 pub(crate) enum Write {
@@ -24,8 +36,8 @@ pub(crate) enum Write {
     Member(NodeName, Box<Member>),
     /// The request is answered.
     EndRequest,
-    /// The history of a claim: what is lost by it, and whether an operator decided.
-    Claimed(String, bool),
+    /// The history of a claim: what is lost by it, and what it rests on.
+    Claimed(String, Basis),
 }
 
 /// The store.

@@ -111,6 +111,7 @@ pub(crate) struct Armed {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     pub(crate) epoch: Epoch,
+    pub(crate) version: u64,
     pub(crate) opened: Option<Epoch>,
     pub(crate) incarnation: u64,
     pub(crate) process: Option<u64>,
@@ -261,8 +262,8 @@ impl World {
         let mut end = FAULTS_FROM;
         for (index, fault) in self.scenario.faults.clone().into_iter().enumerate() {
             self.at(fault.at, Event::Begin { fault: index });
-            self.at(fault.at + fault.ms, Event::End { fault: index });
-            end = end.max(fault.at + fault.ms);
+            self.at(fault.end(), Event::End { fault: index });
+            end = end.max(fault.end());
             if let crate::fault::Kind::StoreRestore(back) = fault.kind {
                 self.at(fault.at.saturating_sub(back), Event::Save);
             }

@@ -191,6 +191,9 @@ impl<'a> Document<'a> {
         let section = self.inner("ha", "api", "ha.api");
         let api = HaApi {
             health_port: port(&section, "health_port", 8008),
+            agent_check_port: section
+                .number("agent_check_port", 1, 65_535)
+                .and_then(|port| u16::try_from(port.value).ok()),
             api_port: port(&section, "api_port", 8009),
             token_file: self.path_or(&section, "token_file", around.paths.secrets.join("api_token")),
             bind: section.texts("bind", 16).into_iter().filter_map(|text| self.address(text)).collect(),
@@ -203,7 +206,17 @@ impl<'a> Document<'a> {
                 "give each its own",
             );
         }
-        for (name, port) in [("health_port", api.health_port), ("api_port", api.api_port)] {
+        if api.agent_check_port.is_some_and(|port| port == api.health_port || port == api.api_port) {
+            section.problem(
+                section.place("agent_check_port"),
+                "`agent_check_port` is the port of the health checks or the API".to_owned(),
+                "give each its own",
+            );
+        }
+        let check = api.agent_check_port.map(|port| ("agent_check_port", port));
+        for (name, port) in
+            [("health_port", api.health_port), ("api_port", api.api_port)].into_iter().chain(check)
+        {
             if let Some(node) = around.nodes.into_iter().flatten().find(|node| node.port == port) {
                 section.problem(
                     section.place(name),

@@ -91,6 +91,8 @@ pub enum HaStore {
 pub struct HaApi {
     /// Plain HTTP, status only, for proxies. Default 8008.
     pub health_port: u16,
+    /// HAProxy's `agent-check` over TCP; `None`: nobody listens.
+    pub agent_check_port: Option<u16>,
     /// HTTPS with a token. Default 8009.
     pub api_port: u16,
     /// File with the token; one in all agents. Default `api_token` in the secrets folder.

@@ -7,7 +7,10 @@ pub(crate) const HA_SECTIONS: &[(&str, &str)] = &[
     ("ha.store", "Where the lease on being primary is kept."),
     ("ha.api", "Where agents listen."),
     ("ha.address", "An address that follows the primary."),
-    ("ha.watchdog", "A watchdog device that resets a host whose agent hangs."),
+    (
+        "ha.watchdog",
+        "A watchdog device that resets a host on which even SIGKILL does not end the server in time. `mainstay fencer` feeds it.",
+    ),
     ("ha.hooks", "Programs run on changes, with MAINSTAY_* in the environment."),
     ("ha.witness", "A host without a database that holds a member record, as `[[ha.witness]]`."),
     ("ha.proxy", "Where a proxy listens, for `mainstay render`."),
@@ -153,6 +156,14 @@ pub(crate) const HA_KEYS: &[Key] = &[
         "8008",
         "8008",
         "Plain HTTP that tells proxies the node's role and nothing else.",
+    ),
+    key(
+        "ha.api",
+        "agent_check_port",
+        "1 to 65535",
+        "none",
+        "8007",
+        "HAProxy's `agent-check`: whoever connects is told `up ready` or `down`.",
     ),
     key("ha.api", "api_port", "1 to 65535", "8009", "8009", "HTTPS for agents and operators with the token."),
     key(

@@ -5,6 +5,7 @@
 
 mod check;
 mod clouds;
+mod entrance;
 mod ha;
 mod ha_model;
 mod keys;
@@ -19,6 +20,7 @@ mod values;
 mod variables;
 
 pub use check::SPEC_BYTES_MAX;
+pub use entrance::Entrance;
 pub use ha_model::*;
 pub use keys::{KEYS, Key};
 pub use model::*;

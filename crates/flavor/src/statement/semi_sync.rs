@@ -50,6 +50,17 @@ impl Statements {
         )
     }
 
+    /// Shortens what an acknowledging replica waits for when it stops: it asks its source to end the old connection, by
+    /// a connection of its own, which takes this long (in seconds; 5 by default) when the source is out of reach.
+    /// Measured on MariaDB 10.11.19; turning acknowledgements off first does not spare it. MySQL 9.7.4 does not wait.
+    #[must_use]
+    pub fn semi_sync_replica_hurry(self) -> Option<&'static str> {
+        match self.flavor.vendor {
+            Vendor::MariaDb => Some("SET GLOBAL rpl_semi_sync_slave_kill_conn_timeout = 1"),
+            Vendor::MySql => None,
+        }
+    }
+
     /// The variable that says after how many milliseconds a primary stops waiting.
     #[must_use]
     pub fn semi_sync_source_timeout_variable(self) -> &'static str {

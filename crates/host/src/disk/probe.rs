@@ -1,5 +1,5 @@
-//! Whether a disk still takes writes: a small synchronous write now and then, on a thread of its own, since one on a
-//! stalled disk does not come back.
+//! Whether a disk still takes writes, and has room: a small synchronous write now and then, on a thread of its own,
+//! since one on a stalled disk does not come back.
 //!
 //! How long is too long is not decided here.
 
@@ -10,12 +10,14 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, statvfs};
 
 /// Between two writes.
 const PAUSE: Duration = Duration::from_secs(1);
 const FILE: &str = ".mainstay-probe";
 const BLOCK: [u8; 512] = [0; 512];
+/// With less left for those who are not root, a server cannot even begin another file of its log.
+const FREE_BYTES_MIN: u64 = 1 << 20;
 
 /// What became of a write that came back: how long it took, or why it was refused.
 pub type Probed = Result<Duration, String>;
@@ -25,12 +27,13 @@ pub type Probed = Result<Duration, String>;
 pub struct ProbeState {
     under_way: Option<UnderWay>,
     last: Option<Probed>,
+    is_full: bool,
 }
 
 #[derive(Debug)]
 struct UnderWay {
     began: Instant,
-    outcome: Arc<OnceLock<Probed>>,
+    outcome: Arc<OnceLock<(Probed, bool)>>,
 }
 
 impl ProbeState {
@@ -46,8 +49,13 @@ impl ProbeState {
         let (began, outcome) = (Instant::now(), Arc::new(OnceLock::new()));
         let (path, tell) = (folder.join(FILE), outcome.clone());
         let started = std::thread::Builder::new().name("disk probe".to_owned()).spawn(move || {
-            let written = write(&path).map_err(|error| error.to_string());
-            drop(tell.set(written.map(|()| began.elapsed())));
+            let written = write(&path);
+            let is_full = match &written {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => true,
+                Ok(()) | Err(_) => has_no_room(&path),
+            };
+            let probed = written.map(|()| began.elapsed()).map_err(|error| error.to_string());
+            drop(tell.set((probed, is_full)));
         });
         match started {
             Ok(_) => self.under_way = Some(UnderWay { began, outcome }),
@@ -68,12 +76,22 @@ impl ProbeState {
     /// system turned read-only) is not a stalled one.
     #[must_use]
     pub fn last(&self) -> Option<&Probed> {
-        self.under_way.as_ref().and_then(|under_way| under_way.outcome.get()).or(self.last.as_ref())
+        self.came_back().map(|(probed, _)| probed).or(self.last.as_ref())
+    }
+
+    /// Less than 1 MiB was left for those who are not root, or nothing for anybody, when the last write came back.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.came_back().map_or(self.is_full, |(_, is_full)| *is_full)
+    }
+
+    fn came_back(&self) -> Option<&(Probed, bool)> {
+        self.under_way.as_ref().and_then(|under_way| under_way.outcome.get())
     }
 
     fn gather(&mut self) {
-        if let Some(outcome) = self.under_way.as_ref().and_then(|under_way| under_way.outcome.get()) {
-            self.last = Some(outcome.clone());
+        if let Some((probed, is_full)) = self.came_back().cloned() {
+            (self.last, self.is_full) = (Some(probed), is_full);
         }
     }
 }
@@ -83,6 +101,11 @@ fn write(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
     options.open(path)?.write_all_at(&BLOCK, 0)
+}
+
+fn has_no_room(path: &Path) -> bool {
+    let space = path.parent().and_then(|folder| statvfs(folder).ok());
+    space.is_some_and(|space| space.f_bavail.saturating_mul(space.f_frsize) < FREE_BYTES_MIN)
 }
 
 #[cfg(test)]
@@ -110,6 +133,18 @@ mod tests {
         let took = probe.last().unwrap().clone().unwrap();
         assert!(took > Duration::ZERO && took < Duration::from_secs(10));
         assert_eq!(std::fs::metadata(folder.path().join(FILE)).unwrap().len(), 512);
+        assert!(!probe.is_full());
+    }
+
+    /// Every write to this device is told that there is no room.
+    #[test]
+    fn a_full_disk_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(FILE)).unwrap();
+        let mut probe = ProbeState::default();
+        probe.probe(folder.path());
+        wait(|| probe.last().is_some());
+        assert!(probe.is_full(), "{:?}", probe.last());
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn an_agent_that_comes_back_goes_on() {
 async fn with_fencer(folder: &Path, act: impl FnOnce() + Send + 'static) {
     let (path, log) = (folder.join("fence"), folder.join("log"));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let fencer = async { run_fencer(&path, &log, async { drop(stopped.await) }).await };
+    let fencer = async { run_fencer(&path, &log, None, async { drop(stopped.await) }).await };
     let acting = async {
         tokio::task::spawn_blocking(act).await.unwrap();
         stop.send(()).unwrap();
@@ -284,7 +284,7 @@ fn acts_as_agent() {
 async fn acts_as_fencer() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let folder = Path::new(&folder);
-    run_fencer(&folder.join("fence"), &folder.join("log"), stop_signal().unwrap()).await.unwrap();
+    run_fencer(&folder.join("fence"), &folder.join("log"), None, stop_signal().unwrap()).await.unwrap();
 }
 
 #[tokio::test]

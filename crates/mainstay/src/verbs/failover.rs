@@ -105,6 +105,7 @@ mod tests {
                 witness: false,
                 server,
                 epoch: 1,
+                version: 0,
                 opened: None,
                 frozen: None,
                 tags: ha::Tags::default(),

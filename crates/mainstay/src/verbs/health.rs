@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 
 /// An agent answers from memory; one that takes longer is as good as none.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 /// `HTTP/1.1 200`
 const STATUS_BYTES: usize = 12;
 
@@ -76,7 +76,7 @@ fn listening(bind: &[IpAddr], own: IpAddr) -> IpAddr {
 }
 
 /// The status that a GET is answered with.
-async fn status(place: SocketAddr, path: &str) -> io::Result<u16> {
+pub(crate) async fn status(place: SocketAddr, path: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect(place).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

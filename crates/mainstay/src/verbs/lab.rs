@@ -1,19 +1,18 @@
 //! `mainstay lab`: throwaway clusters on this machine.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use flavor::Vendor;
 use host::command::Command;
 use lab::{ClusterState, Lab, NodeStatus, Topology, UpOptions};
 use serde::Serialize;
 
-use crate::cli::{
-    CloudArg, LabArgs, LabNodeArgs, LabShellArgs, LabSpecArgs, LabUpArgs, ServerArg, TopologyArg,
-};
+use crate::cli::{LabArgs, LabNodeArgs, LabShellArgs, LabSpecArgs, LabUpArgs, ServerArg, TopologyArg};
 use crate::context::absolute;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
+use crate::verbs::lab_agents;
+use crate::verbs::lab_spec::{spec_file, spec_for};
 
 /// How much of a log `lab logs` prints.
 const LOG_LINES: usize = 40;
@@ -74,8 +73,13 @@ async fn up(format: Format, lab: &Lab, args: &LabUpArgs) -> Verb {
         options.nodes = usize::try_from(nodes)?;
     }
     options.server_root = args.server_root.as_deref().map(absolute);
+    options.apart = args.agents;
+    options.durable = args.agents;
     let started = std::time::Instant::now();
     let cluster = lab.up(&options).await?;
+    if args.agents {
+        lab_agents::set_up(lab, &cluster, args.cloud).await?;
+    }
     output::result(format, &Up { seconds: started.elapsed().as_secs_f64(), cluster });
     Ok(Outcome::Good)
 }
@@ -107,6 +111,14 @@ impl fmt::Display for Up {
                 node.port,
                 node.socket.display()
             )?;
+        }
+        if cluster.agent_ports.is_some() {
+            if let Some(first) = cluster.nodes.first() {
+                let spec = spec_file(cluster, first).display().to_string();
+                let words = "mainstay status --config";
+                writeln!(f, "\nTry: {words} {spec}\n     mainstay switchover --config {spec}")?;
+            }
+            return writeln!(f, "     mainstay lab kill {0} node1\n     mainstay lab down {0}", cluster.name);
         }
         writeln!(
             f,
@@ -200,73 +212,7 @@ async fn shell(lab: &Lab, args: &LabShellArgs) -> Verb {
 
 async fn print_spec(lab: &Lab, args: &LabSpecArgs) -> Verb {
     let cluster = lab.cluster(&args.name)?;
-    output::text(&spec_for(&cluster, args.cloud, None).await?);
+    let node = cluster.node(&first_node(lab, &args.name, None)?)?;
+    output::text(&spec_for(&cluster, node, args.cloud).await?);
     Ok(Outcome::Good)
-}
-
-/// A spec for a lab cluster: everything of Mainstay's inside the cluster's own folder, so that `lab down` removes
-/// that too.
-pub(crate) async fn spec_for(
-    cluster: &ClusterState,
-    cloud: CloudArg,
-    schema_dir: Option<&PathBuf>,
-) -> Result<String, Failure> {
-    let own = cluster.folder.join("mainstay");
-    let program = server::ServerProgram::find(cluster.server_root.as_deref(), cluster.vendor).await?;
-    let first =
-        cluster.nodes.first().ok_or_else(|| Failure::said("the cluster has no nodes", "mainstay lab up"))?;
-    let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let path = |path: PathBuf| quote(&path.to_string_lossy());
-    let (vendor, cloud_name) = (
-        cluster.vendor.name().to_lowercase(),
-        match cloud {
-            CloudArg::Cloudstack => "cloudstack",
-            CloudArg::Openstack => "openstack",
-            CloudArg::None => "none",
-        },
-    );
-    let topology = match cluster.topology {
-        Topology::Single => "single",
-        Topology::Replication => "replication",
-        Topology::Galera => "galera",
-    };
-    let mut text = format!(
-        "# For the lab cluster {0}; its own files are in {1}.\n[cluster]\nname = {2}\nserver = \"{vendor}\"\n\
-         topology = \"{topology}\"\ncloud = \"{cloud_name}\"\n",
-        cluster.name,
-        own.display(),
-        quote(&cluster.name)
-    );
-    for node in &cluster.nodes {
-        text.push_str(&format!(
-            "\n[[node]]\nname = {}\naddress = {}\nport = {}\nsocket = {}\ndata_dir = {}\n",
-            quote(&node.name),
-            quote(&node.host),
-            node.port,
-            path(node.socket.clone()),
-            path(node.datadir.clone())
-        ));
-    }
-    let command: Vec<String> = program.command(&first.defaults_file).iter().map(|word| quote(word)).collect();
-    let user = host::users::user_name(host::users::current_uid());
-    text.push_str(&format!(
-        "\n[paths]\nstate = {}\nsecrets = {}\n\n[service]\nmanager = \"process\"\nsupervise = false\nuser = {}\ncommand = [{}]\n\
-         restart = \"when-needed\"\n\n[machine]\nmemory = \"2G\"\n\n[config]\nfile = {}\n\n[preflight]\ndisk_free_min = \"1G\"\n\n\
-         [tls]\ndir = {}\n",
-        path(own.join("state")), path(own.join("secrets")), quote(&user), command.join(", "),
-        path(first.conf_dir.join("zz-mainstay.cnf")), path(own.join("tls"))
-    ));
-    match cloud {
-        CloudArg::Cloudstack => {
-            text.push_str("\n[cloudstack]\nmanagement_servers = 1\nnetworks = [\"127.0.0.0/8\"]\n");
-            if let Some(dir) = schema_dir {
-                text.push_str(&format!("schema_dir = {}\n", path(dir.clone())));
-            }
-        }
-        CloudArg::Openstack => {
-            text.push_str("\n[openstack]\nservices = [\"keystone\", \"nova\"]\nnetworks = [\"127.0.0.0/8\"]\nworkers = 4\n");
-        }
-        CloudArg::None => {}
-    }
-    Ok(text)
 }

@@ -82,16 +82,19 @@ pub(crate) fn run(format: Format, args: &OpenstackArgs) -> Verb {
 
 fn service_urls(spec: &Spec, service: &OpenStackService, reveal: bool) -> Result<Vec<Url>, Failure> {
     let first = spec.nodes.first().ok_or_else(|| Failure::said("the spec has no node", "add a [[node]]"))?;
-    let host = spec
-        .openstack
-        .as_ref()
-        .and_then(|openstack| openstack.db_host.clone())
-        .unwrap_or_else(|| first.address.to_string());
+    let named = spec.openstack.as_ref().and_then(|openstack| openstack.db_host.as_deref());
+    let entrance = spec.entrance(named, first);
     let ca = spec.tls.as_ref().map(|tls| tls.dir.join("ca.pem"));
     let password = if reveal { secrets::read(&service.password_file)? } else { SecretString::from("MASK") };
     let url = |database: &str| {
-        let url =
-            openstack::connection_url(&service.name, &password, &host, first.port, database, ca.as_deref());
+        let url = openstack::connection_url(
+            &service.name,
+            &password,
+            &entrance.host,
+            entrance.port,
+            database,
+            ca.as_deref(),
+        );
         let text = url.expose_secret().to_owned();
         if reveal { text } else { text.replacen(":MASK@", &format!(":{MASK}@"), 1) }
     };

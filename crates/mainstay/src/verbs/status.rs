@@ -132,8 +132,10 @@ impl fmt::Display for Status {
 
 pub(crate) async fn run(format: Format, args: &StatusArgs) -> Verb {
     let loaded = context::load(&args.spec)?;
+    // Anybody who reaches the nodes may ask, from a host that is none of them too.
+    let here = context::this_node(&loaded, &args.spec).await.ok().map(|node| node.name);
     loop {
-        let cluster = setup::cluster_status(&loaded.spec, jiff::Timestamp::now()).await;
+        let cluster = setup::cluster_status(&loaded.spec, here.as_deref(), jiff::Timestamp::now()).await;
         let ha = match &loaded.spec.ha {
             Some(_) => {
                 Some(agents(&loaded, &args.spec).await.unwrap_or_else(|failure| Agents::silent(&failure)))

@@ -97,7 +97,7 @@ pub(crate) fn servers() -> Vec<&'static str> {
     here
 }
 
-fn mysql_root() -> Option<PathBuf> {
+pub(crate) fn mysql_root() -> Option<PathBuf> {
     let named = std::env::var_os("MAINSTAY_TEST_MYSQL_ROOT").map(PathBuf::from);
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/mysql");
     named.or(Some(made)).filter(|root| root.join("usr/sbin/mysqld").exists())
@@ -123,6 +123,23 @@ impl Bench {
         let spec = bench.run(&["lab", "spec", "t", "--cloud", cloud]);
         assert_eq!(spec.code, Some(0), "{spec:?}");
         write(&bench.spec(), &format!("{}{more}", spec.out));
+        bench
+    }
+
+    /// Three servers with agents; the spec is the first node's.
+    pub(crate) fn with_agents(server: &'static str, cloud: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lab = folder.path().join("lab").to_string_lossy().into_owned();
+        let bench = Self { folder, server, lab };
+        let root = mysql_root().map(|root| root.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut args = vec!["lab", "up", "--name", "t", "--server", server, "--topology", "replication"];
+        args.extend(["--agents", "--cloud", cloud, "--json"]);
+        if server == "mysql" {
+            args.extend(["--server-root", &root]);
+        }
+        bench.run(&args).json(0);
+        let spec = bench.own("node1/mainstay.toml");
+        write(&bench.spec(), &std::fs::read_to_string(spec).unwrap());
         bench
     }
 

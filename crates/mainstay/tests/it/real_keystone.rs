@@ -1,6 +1,8 @@
 //! Keystone as a client: its own tools over the URL that Mainstay prints, with TLS required.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use crate::bench::{Bench, servers, tool, write, write_secret};
 
@@ -55,6 +57,95 @@ fn real_keystone_syncs_and_bootstraps() {
 
 fn secret(bench: &Bench) -> String {
     std::fs::read_to_string(bench.own("secrets").join("keystone")).unwrap().trim_end().to_owned()
+}
+
+/// A program, ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client and a proxy, which run beside the binary under test")]
+fn start(program: &Path, args: &[&str]) -> Running {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    Running(command.spawn().unwrap())
+}
+
+/// HAProxy with the configuration that Mainstay renders; `None` where it cannot run as that says.
+fn proxy(bench: &Bench) -> Option<Running> {
+    let program = Path::new("/usr/sbin/haproxy");
+    if !program.exists() || !host::users::is_root() {
+        println!("skipped: HAProxy is not installed, or this is not root, which it begins as");
+        return None;
+    }
+    let file = bench.folder.path().join("haproxy.cfg");
+    let rendered = bench.on_spec(&["render", "haproxy"]);
+    assert_eq!(rendered.code, Some(0), "{rendered:?}");
+    // Other tests have a proxy too.
+    let own = format!("stats socket {}/haproxy.sock", bench.folder.path().display());
+    write(&file, &rendered.out.replace("stats socket /run/haproxy/mainstay.sock", &own));
+    Some(start(program, &["-db", "-f", &file.to_string_lossy()]))
+}
+
+/// What the program that asks for tokens says: the tokens and the failures before and after the kill.
+fn tokens(lines: &mut impl Iterator<Item = String>, wanted: &str, count: usize) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut matching = 0;
+    while matching < count {
+        let line = lines.next().unwrap_or_else(|| panic!("it ended: {seen:?}"));
+        matching += usize::from(line.starts_with(wanted));
+        seen.push(line);
+        assert!(seen.len() < 3_000, "no {wanted} among {seen:?}");
+    }
+    seen
+}
+
+#[test]
+fn real_keystone_rides_over_a_failover() {
+    let Some(manage) = keystone_manage() else { return };
+    for server in servers() {
+        let bench = Bench::with_agents(server, "openstack");
+        let Some(_proxy) = proxy(&bench) else { return };
+        let config = configure(&bench);
+        let config = config.to_string_lossy().into_owned();
+        let mut text = std::fs::read_to_string(&config).unwrap();
+        // A token is a write then, not a read alone.
+        text.push_str("[security_compliance]\ndisable_user_account_days_inactive = 90\n");
+        write(Path::new(&config), &text);
+        for args in [
+            &["db_sync"][..],
+            &["fernet_setup", "--keystone-user", "root", "--keystone-group", "root"],
+            &["credential_setup", "--keystone-user", "root", "--keystone-group", "root"],
+            &["bootstrap", "--bootstrap-password", "only-for-this-test"],
+        ] {
+            let ran =
+                tool(&manage.to_string_lossy(), &[&["--config-file", &config][..], args].concat()).unwrap();
+            assert_eq!(ran.code, Some(0), "{server}: keystone-manage {args:?}: {}", ran.err);
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/keystone_tokens.py");
+        let python = manage.with_file_name("python");
+        let mut keystone = start(&python, &[&script.to_string_lossy(), &config]);
+        let lines = BufReader::new(keystone.0.stdout.take().unwrap()).lines().map_while(Result::ok);
+        // Keystone's own log comes on the same way.
+        let mut lines = lines.filter(|line| line.starts_with("token") || line.starts_with("failed"));
+        tokens(&mut lines, "token", 20);
+        let before = bench.on_spec(&["history", "--json"]).json(0);
+        let epoch = before["epochs"].as_array().unwrap().last().unwrap()["epoch"].as_u64().unwrap();
+        let killed = bench.run(&["lab", "kill", "t", "node1"]);
+        assert_eq!(killed.code, Some(0), "{killed:?}");
+        let seen = tokens(&mut lines, "token", 40);
+        let failed = seen.iter().filter(|line| line.starts_with("failed")).count();
+        println!("{server}: 40 tokens after the kill, {failed} tries failed");
+        let after = bench.on_spec(&["history", "--json"]).json(0);
+        let last = after["epochs"].as_array().unwrap().last().unwrap().clone();
+        assert!(last["epoch"].as_u64().unwrap() > epoch && last["primary"] != "node1", "{server}: {last}");
+        assert_eq!(last["lost"], "", "{server}: {last}");
+    }
 }
 
 /// The URL as Mainstay prints it, in Keystone's file; `$` and `%` mean something there and are not in URLs but as

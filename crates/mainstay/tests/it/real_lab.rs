@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::bench::{Bench, servers};
+use crate::bench::{Bench, run_with, servers};
 
 /// Command lines of the processes that a folder is named in.
 fn processes_naming(folder: &Path) -> Vec<String> {
@@ -91,4 +91,38 @@ fn real_replication_lab_takes_the_profile() {
     let down = run(&["lab", "down", "r"]);
     assert_eq!(down.code, Some(0), "{down:?}");
     assert!(run(&["lab", "list"]).out.contains("No clusters"));
+}
+
+/// Takes the demo's cluster down, also after a failure.
+struct Demo(String);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let ran = run_with(&["lab", "down", "demo"], "", &[("MAINSTAY_LAB_DIR", &self.0)]);
+        if !std::thread::panicking() && !servers().is_empty() {
+            assert_eq!(ran.code, Some(0), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn real_the_demo_loses_nothing_and_can_be_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = folder.path().join("lab").to_string_lossy().into_owned();
+    let demo = Demo(lab.clone());
+    let environment = [("MAINSTAY_LAB_DIR", lab.as_str())];
+    for server in servers() {
+        let root = crate::bench::mysql_root();
+        let mut args = vec!["demo", "--server", server];
+        if server == "mysql" {
+            args.extend(["--server-root", root.as_deref().and_then(Path::to_str).unwrap()]);
+        }
+        // The second one finds the first one's cluster.
+        let ran = run_with(&args, "", &environment);
+        assert_eq!(ran.code, Some(0), "{server}: {ran:?}");
+        assert!(ran.out.contains("; 0 of them are missing"), "{server}: {}", ran.out);
+        assert!(ran.out.contains("gave the lease up: the server died"), "{server}: {}", ran.out);
+    }
+    drop(demo);
+    assert_eq!(processes_naming(folder.path()), Vec::<String>::new());
 }

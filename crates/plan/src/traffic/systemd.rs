@@ -87,7 +87,7 @@ LimitNOFILE=65536
 TasksMax=infinity
 RuntimeDirectory=mainstay
 RuntimeDirectoryPreserve=yes
-{HARDENING}{device}ReadWritePaths={writable}
+{HARDENING}ReadWritePaths={writable}
 
 [Install]
 WantedBy=multi-user.target
@@ -97,7 +97,6 @@ WantedBy=multi-user.target
         cluster = spec.cluster.name,
         program = word(&installed.program)?,
         spec_file = word(&installed.spec_file)?,
-        device = device(ha)?,
     );
     Ok(unit("mainstay-agent.service", text))
 }

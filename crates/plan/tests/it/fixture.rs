@@ -154,6 +154,7 @@ pub(crate) fn fresh(vendor: Vendor) -> Observation {
             run_as_root: true,
             installed_flavor: Seen::Absent,
             data_dir_in_use: Seen::Known(true),
+            kept_by_agent: false,
             server: Seen::Known(fresh_server(vendor)),
             config_path: PathBuf::from("/etc/mysql/mariadb.conf.d/zz-mainstay.cnf"),
             config_content: Seen::Absent,

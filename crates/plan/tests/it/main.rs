@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, and prints what it skipped"
 )]
 
+mod agents;
 mod fixture;
 mod golden;
 mod rules;
