@@ -41,11 +41,14 @@ pub struct ReadOptions {
     pub on_damage: OnDamage,
     /// Whether checksums are compared with the content.
     pub verifies_checksums: bool,
+    /// Whether the log comes from a server, which may leave out its beginning and events: offsets are then what the
+    /// events say of themselves.
+    pub is_stream: bool,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { on_damage: OnDamage::Stop, verifies_checksums: true }
+        Self { on_damage: OnDamage::Stop, verifies_checksums: true, is_stream: false }
     }
 }
 
@@ -200,6 +203,9 @@ impl<R: Read> Frames<R> {
                 return self.finish();
             }
             let Ok(header) = Header::parse(self.rest()) else { return self.finish() };
+            if self.options.is_stream && !self.is_inner {
+                self.follow(&header);
+            }
             if let Err(message) = self.judge(&header) {
                 self.resync(DamageReason::Header, message)?;
                 continue;
@@ -263,6 +269,17 @@ impl<R: Read> Frames<R> {
             },
         }
         Ok(())
+    }
+
+    /// Takes over where an event of a stream says that it is. What it says wraps at 4 GiB.
+    fn follow(&mut self, header: &Header) {
+        if header.next_position == 0 {
+            return;
+        }
+        let wrap = 1 << 32;
+        let end = (self.offset & !(wrap - 1)) | u64::from(header.next_position);
+        let begin = end.saturating_sub(u64::from(header.event_bytes));
+        self.offset = if begin + wrap / 2 < self.offset { begin + wrap } else { begin };
     }
 
     /// Whether the header says that the next event begins where its length says it does.

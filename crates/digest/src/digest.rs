@@ -7,11 +7,15 @@ use crate::attribute::{Attribute, Names};
 use crate::class::Class;
 use crate::event::{Event, Sink};
 use crate::filter::{Asked, Filter};
+use crate::period::Bound;
 use crate::slow::Skipped;
 use crate::timeline::Timeline;
 
 /// Classes that are kept apart unless told otherwise.
 pub const CLASSES_MAX: usize = 100_000;
+
+/// Bytes of a statement in which its tables are looked for: the rest of a long one is values.
+const WORDS_BYTES_MAX: usize = 64 << 10;
 
 /// What events of a class have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,10 @@ pub enum GroupBy {
     Host,
     /// The database.
     Db,
+    /// The tables it names.
+    Tables,
+    /// Its verbs and tables.
+    Distill,
 }
 
 /// How events are put into classes.
@@ -40,10 +48,10 @@ pub struct Settings {
     pub classes_max: usize,
     /// Only events that it admits.
     pub filter: Option<Filter>,
-    /// Only events logged at or after this second on the log's wall.
-    pub since: Option<i64>,
+    /// Only events logged at or after this.
+    pub since: Option<Bound>,
     /// Only events logged before it.
-    pub until: Option<i64>,
+    pub until: Option<Bound>,
     /// Only so many events of each class, the first.
     pub sample: Option<u64>,
     /// Keep a timeline whose slots are at least so many seconds long.
@@ -73,6 +81,7 @@ pub struct Digest {
     names: Names,
     worst_by: Attribute,
     fingerprinter: Fingerprinter,
+    words: Words,
     classes: Vec<Class>,
     /// Finds classes by the hash of their key.
     index: HashTable<u32>,
@@ -94,6 +103,7 @@ impl Digest {
         Self {
             fingerprinter: Fingerprinter::new(settings.rules),
             filter: settings.filter.clone().map(|filter| Asked::new(filter, settings.rules)),
+            words: Words::default(),
             left_out: 0,
             timeline: settings.timeline_seconds.map(Timeline::new),
             settings,
@@ -186,8 +196,8 @@ impl Digest {
         if since.is_some() || until.is_some() {
             // What has no time is in no period.
             let Some(moment) = event.moment else { return false };
-            if since.is_some_and(|since| moment.seconds < since)
-                || until.is_some_and(|until| moment.seconds >= until)
+            if since.is_some_and(|since| since.is_behind(moment))
+                || until.is_some_and(|until| !until.is_behind(moment))
             {
                 return false;
             }
@@ -221,6 +231,7 @@ impl Sink for Digest {
             GroupBy::User => event.user.unwrap_or_default(),
             GroupBy::Host => event.host.unwrap_or_default(),
             GroupBy::Db => event.db.unwrap_or_default(),
+            GroupBy::Tables | GroupBy::Distill => self.words.of(self.settings.group_by, event.statement),
         };
         let at = find_or_add(&mut self.classes, &mut self.index, key, self.settings.classes_max);
         let class = match at.and_then(|at| self.classes.get_mut(at)) {
@@ -235,6 +246,24 @@ impl Sink for Digest {
         if let (Some(timeline), Some(moment)) = (&mut self.timeline, event.moment) {
             timeline.add(moment.seconds, event.amount(Attribute::QUERY_TIME).unwrap_or_default());
         }
+    }
+}
+
+/// What a statement is about, in words. Its buffer is used again.
+#[derive(Debug, Default)]
+struct Words(String);
+
+impl Words {
+    fn of(&mut self, group_by: GroupBy, statement: &[u8]) -> &[u8] {
+        let statement = statement.get(..WORDS_BYTES_MAX).unwrap_or(statement);
+        let statement = String::from_utf8_lossy(statement);
+        self.0 = match group_by {
+            GroupBy::Tables => sqltext::table_names(&statement).join(", "),
+            GroupBy::Fingerprint | GroupBy::User | GroupBy::Host | GroupBy::Db | GroupBy::Distill => {
+                sqltext::distill(&statement)
+            }
+        };
+        self.0.as_bytes()
     }
 }
 

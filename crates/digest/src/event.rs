@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::amount::Amount;
 use crate::attribute::{Attribute, Names};
+use crate::slow::Skipped;
 
 /// A second on the wall, as a log has it: logs do not say in which zone, unless they end with Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +97,22 @@ pub trait Sink {
     fn names(&mut self) -> &mut Names;
     /// Takes an event.
     fn take(&mut self, event: &Event<'_>);
+}
+
+/// Who reads a log, in parts of any size, and hands its events to a sink.
+pub trait LogReader {
+    /// Reads more bytes; every record that they complete goes to the sink.
+    fn feed(&mut self, bytes: &[u8], sink: &mut impl Sink);
+    /// Takes what is held as complete: at the end of a file, or when a file that grows has long stood still.
+    fn finish(&mut self, sink: &mut impl Sink);
+    /// Goes on with the next file.
+    fn next_file(&mut self, sink: &mut impl Sink);
+    /// Whether a record is held that may be complete already, as far as its end shows.
+    fn may_be_complete(&self) -> bool;
+    /// How many events were read so far.
+    fn events(&self) -> u64;
+    /// What was skipped so far.
+    fn skipped(&self) -> &Skipped;
 }
 
 impl Moment {

@@ -4,17 +4,21 @@
 
 pub mod amount;
 pub mod attribute;
+mod banner;
 pub mod baseline;
 pub mod class;
 mod digest;
 pub mod event;
 pub mod filter;
+pub mod general;
 pub mod histogram;
 pub mod measure;
 pub mod order;
+pub mod period;
 pub mod render;
 pub mod report;
 pub mod slow;
+pub mod sniff;
 pub mod tally;
 pub mod timeline;
 

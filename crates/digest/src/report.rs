@@ -39,6 +39,9 @@ pub struct FileRead {
     pub name: String,
     /// Bytes read of it, decompressed.
     pub bytes: u64,
+    /// Why the rest was not read, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What a digest says.
@@ -50,7 +53,7 @@ pub struct Report {
     pub skipped: Skipped,
     /// Events that were not to be counted: by the filter, the period or the sample.
     pub left_out: u64,
-    /// What classes have in common: `fingerprint`, `user`, `host` or `db`.
+    /// What classes have in common: `fingerprint`, `user`, `host`, `db`, `tables` or `distill`.
     pub group_by: &'static str,
     /// What they are ordered by.
     pub order_by: String,
@@ -323,6 +326,8 @@ impl GroupBy {
             Self::User => "user",
             Self::Host => "host",
             Self::Db => "db",
+            Self::Tables => "tables",
+            Self::Distill => "distill",
         }
     }
 }

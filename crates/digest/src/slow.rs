@@ -11,7 +11,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use crate::event::{Moment, Position, Sink};
+use crate::event::{LogReader, Moment, Position, Sink};
 pub use cut::last_cut;
 use passing::Passing;
 use record::{End, Reader};
@@ -42,6 +42,17 @@ impl Skipped {
         self.bytes += other.bytes;
         self.long_statements += other.long_statements;
         self.values += other.values;
+    }
+
+    /// What was skipped since an earlier state of the same reader.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            records: self.records - earlier.records,
+            bytes: self.bytes - earlier.bytes,
+            long_statements: self.long_statements - earlier.long_statements,
+            values: self.values - earlier.values,
+        }
     }
 }
 
@@ -74,6 +85,49 @@ impl Default for SlowLog {
     }
 }
 
+impl LogReader for SlowLog {
+    fn feed(&mut self, mut bytes: &[u8], sink: &mut impl Sink) {
+        while !bytes.is_empty() {
+            if self.passing.is_some() {
+                bytes = self.pass(bytes, sink);
+            } else if self.held.is_empty() {
+                let read = self.whole_records(bytes, false, sink);
+                bytes = self.hold(bytes.get(read..).unwrap_or_default());
+            } else {
+                bytes = self.complete(bytes, sink);
+            }
+        }
+    }
+
+    fn finish(&mut self, sink: &mut impl Sink) {
+        if let Some(passing) = self.passing.take() {
+            self.end_long(passing, sink);
+        }
+        let held = std::mem::take(&mut self.held);
+        self.whole_records(&held, true, sink);
+        self.held = held;
+        self.held.clear();
+        self.scanned = 0;
+    }
+
+    fn next_file(&mut self, sink: &mut impl Sink) {
+        self.finish(sink);
+        self.position = Position { file: self.position.file + 1, offset: 0 };
+    }
+
+    fn may_be_complete(&self) -> bool {
+        self.passing.is_none() && self.held.ends_with(b";\n")
+    }
+
+    fn events(&self) -> u64 {
+        self.reader.events
+    }
+
+    fn skipped(&self) -> &Skipped {
+        &self.reader.skipped
+    }
+}
+
 impl SlowLog {
     /// Begins at a position, with what is known from before it.
     #[must_use]
@@ -90,54 +144,17 @@ impl SlowLog {
         self.position = position;
     }
 
-    /// Reads more bytes; every record that they complete goes to the sink.
-    pub fn feed(&mut self, mut bytes: &[u8], sink: &mut impl Sink) {
-        while !bytes.is_empty() {
-            if self.passing.is_some() {
-                bytes = self.pass(bytes, sink);
-            } else if self.held.is_empty() {
-                let read = self.whole_records(bytes, false, sink);
-                bytes = self.hold(bytes.get(read..).unwrap_or_default());
-            } else {
-                bytes = self.complete(bytes, sink);
-            }
-        }
-    }
-
-    /// Takes what is held as complete: at the end of a file, or when a file that grows has long stood still.
-    pub fn finish(&mut self, sink: &mut impl Sink) {
-        if let Some(passing) = self.passing.take() {
-            self.end_long(passing, sink);
-        }
-        let held = std::mem::take(&mut self.held);
-        self.whole_records(&held, true, sink);
-        self.held = held;
-        self.held.clear();
-        self.scanned = 0;
-    }
-
-    /// Goes on with the next file.
-    pub fn next_file(&mut self, sink: &mut impl Sink) {
-        self.finish(sink);
-        self.position = Position { file: self.position.file + 1, offset: 0 };
-    }
-
     /// Where the record begins that is not complete.
     #[must_use]
     pub const fn position(&self) -> Position {
         self.position
     }
 
-    /// Whether a record is held that may be complete already: it ends with a semicolon and a newline.
+    /// What is held of a record that is not complete, where it begins and what it takes over, for another reader to go
+    /// on with; `None` within a record that is too long to be held.
     #[must_use]
-    pub fn may_be_complete(&self) -> bool {
-        self.passing.is_none() && self.held.ends_with(b";\n")
-    }
-
-    /// What was skipped so far.
-    #[must_use]
-    pub const fn skipped(&self) -> &Skipped {
-        &self.reader.skipped
+    pub fn held(&self) -> Option<(&[u8], Position, &Inherited)> {
+        self.passing.is_none().then_some((&self.held, self.position, &self.reader.inherited))
     }
 
     /// What the next record would take over.

@@ -6,7 +6,9 @@
 mod host;
 mod seen;
 mod server;
+mod sessions;
 
 pub use host::*;
 pub use seen::Seen;
 pub use server::*;
+pub use sessions::*;

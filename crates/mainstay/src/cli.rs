@@ -4,13 +4,20 @@
 //! environment.
 
 mod binlog;
+mod digest;
 mod ha;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use binlog::{BinlogArgs, BinlogStatsArgs, DamageArg, LogArgs, TimelineArg};
+pub(crate) use binlog::{
+    ActionArg, BinlogArgs, BinlogFindArgs, BinlogRollbackArgs, BinlogSqlArgs, BinlogStatsArgs, DamageArg, LogArgs,
+    SchemaArgs, SelectArgs, SqlOutputArg, TimelineArg,
+};
+pub(crate) use digest::{
+    BaselineArgs, CompatArg, DigestArgs, DigestOutputArg, DigestReportArgs, DigestSlowArgs, GroupByArg,
+};
 pub(crate) use ha::{
     AgentArgs, ExplainArgs, FailoverArgs, FencerArgs, HealthArgs, HistoryArgs, MaintenanceArgs, PauseArgs,
     ProgramArg, ReinitArgs, RenderArgs, ResumeArgs, SwitchArg, SwitchoverArgs,
@@ -59,6 +66,9 @@ pub(crate) enum VerbArgs {
     /// Read binary logs: what changed, who did it, as SQL, and undone.
     #[command(subcommand)]
     Binlog(BinlogArgs),
+    /// Digest what servers ran: kinds of statements, with their times, rows and share of the whole.
+    #[command(subcommand)]
+    Digest(DigestArgs),
     /// Encrypt and decrypt CloudStack's configuration values, and read its db.properties.
     #[command(subcommand)]
     Cloudstack(CloudstackArgs),

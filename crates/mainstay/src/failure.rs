@@ -77,6 +77,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<binlog::ReadError>() {
             return Some(error.hint().to_owned());
         }
+        if let Some(error) = cause.downcast_ref::<host::logs::LogError>() {
+            return Some(error.hint());
+        }
         if let Some(error) = cause.downcast_ref::<host::files::FileError>() {
             return Some(error.hint());
         }

@@ -65,6 +65,7 @@ async fn run(cli: Cli) -> Verb {
         VerbArgs::Render(args) => verbs::render::run(format, &args).await,
         VerbArgs::Facts(args) => verbs::facts::run(format, &args).await,
         VerbArgs::Binlog(args) => verbs::binlog::run(format, &args).await,
+        VerbArgs::Digest(args) => Box::pin(verbs::digest::run(format, &args)).await,
         VerbArgs::Cloudstack(args) => verbs::cloudstack::run(format, &args),
         VerbArgs::Openstack(args) => verbs::openstack::run(format, &args),
         VerbArgs::Lab(args) => verbs::lab::run(format, &args).await,

@@ -3,6 +3,7 @@
 //! It deliberately decides nothing: statements that differ by version come from `flavor`, what is wanted
 //! from the plan. Only this crate names the protocol library.
 
+mod binlog_dump;
 mod connection;
 mod error;
 mod facts;
@@ -10,9 +11,11 @@ mod option_file;
 mod process;
 mod program;
 mod row;
+pub mod sessions;
 mod sql;
 mod target;
 
+pub use binlog_dump::{BinlogDump, DumpEvent, DumpFrom};
 pub use connection::{Connection, Executed};
 pub use error::{ServerError, TlsFailure};
 pub use facts::{RoleFacts, collect, collect_role};

@@ -20,6 +20,7 @@ const DEPENDENCIES: &[&str] = &[
     "jiff",
     "md-5",
     "memchr",
+    "regex",
     "secrecy",
     "serde",
     "serde_json",

@@ -56,7 +56,7 @@ fn top(bin: usize) -> u64 {
         return index;
     }
     let (high, step) = ((index - LINEAR) / 8 + 4, (index - LINEAR) % 8);
-    ((8 + step + 1) << (high - 3)).saturating_sub(1)
+    (8 + step + 1).checked_mul(1 << (high - 3)).map_or(u64::MAX, |above| above - 1)
 }
 
 impl Histogram {

@@ -1,4 +1,4 @@
-//! The public surface of the crate over real logs and over broken ones.
+//! The public surface of the crate over real logs, made ones, and broken ones.
 //!
 //! Logs that are not here skip their tests with a line that says so.
 #![allow(
@@ -6,7 +6,12 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
     reason = "a test fails by panicking, and prints what it skipped"
 )]
 
+mod broken;
 mod fixtures;
+mod hostile;
+mod made;
+mod whole;

@@ -4,10 +4,10 @@ use memchr::memmem;
 
 use super::{Inherited, LOOKAHEAD_BYTES, SlowLog, begins_record};
 use crate::attribute::Names;
-use crate::event::{Event, Moment, Position, Sink};
+use crate::event::{Event, LogReader as _, Moment, Position, Sink};
 
-/// Bytes at the end of a part in which its last database is looked for first.
-const TAIL_BYTES: usize = 64 << 10;
+/// Bytes at the end of a part in which its last database is looked for, first in the few.
+const TAILS_BYTES: [usize; 2] = [4 << 10, 64 << 10];
 
 /// The last place at which bytes of a slow log may be cut: where a record begins behind a semicolon. `None` where
 /// there is none behind the first byte.
@@ -43,13 +43,15 @@ impl Inherited {
 fn last_moment(bytes: &[u8]) -> Option<Moment> {
     let at = |at: usize| bytes.get(at + b"# Time: ".len()..).and_then(Moment::parse);
     let first = if bytes.starts_with(b"# Time: ") { at(0) } else { None };
-    memmem::find_iter(bytes, b"\n# Time: ").filter_map(|newline| at(newline + 1)).last().or(first)
+    memmem::rfind_iter(bytes, b"\n# Time: ").find_map(|newline| at(newline + 1)).or(first)
 }
 
 fn last_db(bytes: &[u8]) -> Option<Vec<u8>> {
-    let tail = first_cut(bytes, bytes.len().saturating_sub(TAIL_BYTES)).and_then(|at| bytes.get(at..));
-    if let Some(db) = tail.and_then(db_of) {
-        return Some(db);
+    for tail_bytes in TAILS_BYTES {
+        let tail = first_cut(bytes, bytes.len().saturating_sub(tail_bytes)).and_then(|at| bytes.get(at..));
+        if let Some(db) = tail.and_then(db_of) {
+            return Some(db);
+        }
     }
     let may_name = memmem::find(bytes, b"\nuse ").is_some() || memmem::find(bytes, b"Schema: ").is_some();
     if may_name { db_of(bytes) } else { None }

@@ -9,6 +9,7 @@ use memchr::{memchr, memmem};
 use super::{Inherited, RECORD_BYTES_MAX, Skipped, begins_record};
 use crate::amount::Amount;
 use crate::attribute::{Attribute, Kind, Names};
+use crate::banner::{is_banner, without_banner};
 use crate::event::{Event, Moment, Position, Sink};
 
 /// Where a record ends.
@@ -27,6 +28,7 @@ const ATTRIBUTES_MAX: usize = 256;
 pub(super) struct Reader {
     pub(super) inherited: Inherited,
     pub(super) skipped: Skipped,
+    pub(super) events: u64,
     amounts: Vec<(Attribute, Amount)>,
     flags: Vec<(Attribute, bool)>,
     texts: Vec<(Attribute, Range<u32>)>,
@@ -54,6 +56,7 @@ impl Reader {
         Self {
             inherited,
             skipped: Skipped::default(),
+            events: 0,
             amounts: Vec::new(),
             flags: Vec::new(),
             texts: Vec::new(),
@@ -341,6 +344,7 @@ impl Reader {
             self.skipped.bytes += if is_banner { 0 } else { bytes };
             return;
         }
+        self.events += 1;
         self.skipped.values += self.values_skipped;
         self.skipped.long_statements += u64::from(is_cut);
         let prefix_bytes =
@@ -504,42 +508,4 @@ fn terminator(body: &[u8]) -> usize {
         [.., b'\n' | b';'] => 1,
         _ => 0,
     }
-}
-
-/// The last of the three lines that a server writes when it opens a log.
-const BANNER_END: &[u8] = b"Argument";
-
-/// A statement without the three lines that a server which started behind it has written, and their length.
-fn without_banner(body: &[u8]) -> (&[u8], usize) {
-    if !body.trim_ascii_end().ends_with(BANNER_END) {
-        return (body, 0);
-    }
-    let starts = memchr::memchr_iter(b'\n', body).map(|newline| newline + 1);
-    let banner =
-        std::iter::once(0).chain(starts).find(|start| is_banner(body.get(*start..).unwrap_or_default()));
-    match banner {
-        Some(start) => (body.get(..start).unwrap_or_default(), body.len() - start),
-        None => (body, 0),
-    }
-}
-
-/// Whether a text is what a server writes when it opens a log, once or more.
-fn is_banner(text: &[u8]) -> bool {
-    let mut lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).peekable();
-    if lines.peek().is_none() {
-        return false;
-    }
-    while let Some(line) = lines.next() {
-        let is_version =
-            memmem::find(line, b", Version: ").is_some() && line.trim_ascii_end().ends_with(b"started with:");
-        let is_port = lines
-            .next()
-            .is_some_and(|line| line.starts_with(b"Tcp port: ") || line.starts_with(b"TCP Port: "));
-        let is_title =
-            lines.next().is_some_and(|line| line.starts_with(b"Time ") || line.starts_with(b"Time\t"));
-        if !(is_version && is_port && is_title) {
-            return false;
-        }
-    }
-    true
 }

@@ -1,6 +1,6 @@
 //! What holds for any bytes: nothing panics, and neither parts nor their order change what comes out.
 
-use digest::event::Position;
+use digest::event::{LogReader as _, Position};
 use digest::report::{Options, Report};
 use digest::slow::{Inherited, RECORD_BYTES_MAX, SlowLog, last_cut};
 use digest::{Digest, Settings};

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use digest::event::LogReader as _;
 use digest::report::{FileRead, Options, Report};
 use digest::slow::SlowLog;
 use digest::{Digest, Settings, render};
@@ -42,7 +43,7 @@ fn every_number_is_that_of_pt_query_digest() {
     let name = theirs["global"]["files"][0]["name"].as_str().unwrap().to_owned();
     let options = Options {
         limit: "100%".parse().unwrap(),
-        files: vec![FileRead { name, bytes: total }],
+        files: vec![FileRead { name, bytes: total, problem: None }],
         ..Options::default()
     };
     let ours = render::pt_json::render(&Report::new(&digest, options));

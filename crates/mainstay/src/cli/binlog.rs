@@ -20,9 +20,18 @@ pub(crate) enum BinlogArgs {
 /// The logs, and how they are read.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Binary logs of MySQL or MariaDB, oldest first; plain, gzip or zstd; - is standard input.
-    #[arg(value_name = "FILE", required = true)]
+    /// Binary logs of MySQL or MariaDB, oldest first; plain, gzip or zstd; - is standard input. With --from-server,
+    /// names as SHOW BINARY LOGS has them, in a row; none for all.
+    #[arg(value_name = "FILE", required_unless_present = "from_server")]
     pub(crate) files: Vec<PathBuf>,
+    /// Read the logs of a server, to the end of what is written, as a replica would.
+    #[arg(long)]
+    pub(crate) from_server: bool,
+    /// With --from-server: only what came after these GTIDs, a set (MySQL) or the last of each domain (MariaDB).
+    #[arg(long, value_name = "GTIDS", requires = "from_server", conflicts_with = "files")]
+    pub(crate) after_gtid: Option<String>,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
     /// What to do where a log is damaged. Skipped stretches are counted and shown, and the exit code is then 2.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) on_damage: Option<DamageArg>,
@@ -198,8 +207,6 @@ pub(crate) struct BinlogRollbackArgs {
     pub(crate) select: SelectArgs,
     #[command(flatten)]
     pub(crate) schema: SchemaArgs,
-    #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
     /// Undo on the server in one transaction, tell conflicts, and roll it back again.
     #[arg(long, conflicts_with = "apply")]
     pub(crate) check: bool,

@@ -1,25 +1,32 @@
-//! `mainstay binlog`: which of its verbs, and the reading of logs that they share.
+//! `mainstay binlog`: which of its verbs, and what they share: options, and what is told of damage.
 
-use std::path::Path;
-
-use anyhow::Context as _;
-use binlog::{Damages, Item, Obstacle, OnDamage, ReadOptions, Schema, Select, Tables, Used, Walked};
+use binlog::{Damages, Obstacle, OnDamage, ReadOptions, Schema, Select};
 use jiff::tz::TimeZone;
+use tokio::task::block_in_place;
 
 use crate::cli::{BinlogArgs, DamageArg, LogArgs, SchemaArgs, SelectArgs};
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
+use crate::verbs::binlog_source::Logs;
 use crate::verbs::{binlog_find, binlog_rollback, binlog_sql, binlog_stats};
 
 /// A schema is text; one of ten thousand tables has some tens of megabytes.
 const SCHEMA_BYTES_MAX: usize = 256 << 20;
 
 pub(crate) async fn run(format: Format, args: &BinlogArgs) -> Verb {
+    let (logs, start_position) = match args {
+        BinlogArgs::Stats(args) => (&args.logs, None),
+        BinlogArgs::Find(args) => (&args.logs, args.select.start_position),
+        BinlogArgs::Sql(args) => (&args.logs, args.select.start_position),
+        BinlogArgs::Rollback(args) => (&args.logs, args.select.start_position),
+    };
+    let logs = Logs::open(logs, start_position).await?;
+    // Decoding keeps a processor busy; what a server sends is received by another thread.
     match args {
-        BinlogArgs::Stats(args) => binlog_stats::run(format, args),
-        BinlogArgs::Find(args) => binlog_find::run(format, args),
-        BinlogArgs::Sql(args) => binlog_sql::run(format, args),
-        BinlogArgs::Rollback(args) => binlog_rollback::run(format, args).await,
+        BinlogArgs::Stats(args) => block_in_place(|| binlog_stats::run(format, args, logs)),
+        BinlogArgs::Find(args) => block_in_place(|| binlog_find::run(format, args, logs)),
+        BinlogArgs::Sql(args) => block_in_place(|| binlog_sql::run(format, args, logs)),
+        BinlogArgs::Rollback(args) => binlog_rollback::run(format, args, logs).await,
     }
 }
 
@@ -30,27 +37,7 @@ pub(crate) fn options(args: &LogArgs, default: OnDamage) -> ReadOptions {
         Some(DamageArg::Skip) => OnDamage::Skip,
         None => default,
     };
-    ReadOptions { on_damage, verifies_checksums: !args.no_verify }
-}
-
-/// Reads one log.
-pub(crate) fn walk(
-    path: &Path,
-    options: ReadOptions,
-    tables: &mut Tables,
-    on: impl FnMut(&Item<'_>) -> Used,
-) -> Result<Walked, Failure> {
-    let log = host::binlog_files::open_log(path)?;
-    let log = binlog::plain(log).with_context(|| format!("cannot read {}", path.display()))?;
-    binlog::walk(log, options, tables, on).map_err(|error| {
-        let hint = error.hint();
-        Failure::new(anyhow::Error::new(error).context(path.display().to_string()), hint)
-    })
-}
-
-/// A log's name as it is shown: without its folder, as servers name it.
-pub(crate) fn shown_name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    ReadOptions { on_damage, verifies_checksums: !args.no_verify, is_stream: false }
 }
 
 /// Tells on standard error what was passed over, and what that means for the exit code.

@@ -10,6 +10,7 @@ use crate::cli::{ActionArg, BinlogFindArgs};
 use crate::failure::{Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::binlog as logs;
+use crate::verbs::binlog_source::Logs;
 
 /// Changes of so many rows by one transaction are worth a look when nothing else is asked for.
 const MASS_ROWS: u64 = 1000;
@@ -43,7 +44,7 @@ impl Shown {
     }
 }
 
-pub(crate) fn run(format: Format, args: &BinlogFindArgs) -> Verb {
+pub(crate) fn run(format: Format, args: &BinlogFindArgs, mut source: Logs) -> Verb {
     let select = logs::select(&args.select)?;
     let names_something = !args.select.tables.is_empty()
         || args.select.condition.is_some()
@@ -66,10 +67,9 @@ pub(crate) fn run(format: Format, args: &BinlogFindArgs) -> Verb {
             more += 1;
         }
     };
-    let last = args.logs.files.len().saturating_sub(1);
-    for (at, path) in args.logs.files.iter().enumerate() {
-        finder.begin_log(&logs::shown_name(path), at == 0, at == last);
-        let walked = logs::walk(path, options, &mut tables, |item| finder.see(item, &mut take))?;
+    while let Some(log) = source.next() {
+        finder.begin_log(&log.name, log.is_first, log.is_last);
+        let walked = source.walk(options, &mut tables, |item| finder.see(item, &mut take))?;
         found.damages.absorb(walked.damages);
     }
     for told in finder.unknown_columns() {

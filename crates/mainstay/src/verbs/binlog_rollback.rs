@@ -9,10 +9,12 @@ use binlog::{
 use host::binlog_files::{Backwards, Spool};
 use host::files::FileError;
 use serde::Serialize;
+use tokio::task::block_in_place;
 
 use crate::cli::BinlogRollbackArgs;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
+use crate::verbs::binlog_source::Logs;
 use crate::verbs::binlog_sql::{OBSTACLES_MAX, refused};
 use crate::verbs::{binlog as logs, binlog_apply};
 
@@ -115,16 +117,16 @@ impl fmt::Display for Done {
     }
 }
 
-pub(crate) async fn run(format: Format, args: &BinlogRollbackArgs) -> Verb {
+pub(crate) async fn run(format: Format, args: &BinlogRollbackArgs, source: Logs) -> Verb {
     let mut connection =
-        if args.check || args.apply { Some(binlog_apply::connect(&args.connect).await?) } else { None };
+        if args.check || args.apply { Some(binlog_apply::connect(&args.logs.connect).await?) } else { None };
     let mut schema = logs::schema(&args.schema)?;
     if let Some(connection) = &mut connection
         && schema.is_none()
     {
         schema = Some(binlog_apply::schema(connection).await?);
     }
-    let mut collector = collect(args, schema)?;
+    let mut collector = block_in_place(|| collect(args, schema, source))?;
     let Some(connection) = connection else {
         write_script(&mut collector)?;
         return Ok(told(&collector));
@@ -183,7 +185,11 @@ async fn finish(
 }
 
 /// Reads the logs and spools the inverse of what is selected.
-fn collect(args: &BinlogRollbackArgs, schema: Option<binlog::Schema>) -> Result<Collector, Failure> {
+fn collect(
+    args: &BinlogRollbackArgs,
+    schema: Option<binlog::Schema>,
+    mut source: Logs,
+) -> Result<Collector, Failure> {
     let options = logs::options(&args.logs, OnDamage::Stop);
     let stops = options.on_damage == OnDamage::Stop;
     let replay = ReplayOptions {
@@ -206,12 +212,10 @@ fn collect(args: &BinlogRollbackArgs, schema: Option<binlog::Schema>) -> Result<
     };
     let mut tables = Tables::default();
     let mut damages = Damages::default();
-    let last = args.logs.files.len().saturating_sub(1);
-    for (at, path) in args.logs.files.iter().enumerate() {
-        let name = logs::shown_name(path);
-        replay.begin_log(&name, at == 0, at == last);
-        collector.file = name;
-        let walked = logs::walk(path, options, &mut tables, |item| replay.see(item, &mut collector))?;
+    while let Some(log) = source.next() {
+        replay.begin_log(&log.name, log.is_first, log.is_last);
+        collector.file = log.name;
+        let walked = source.walk(options, &mut tables, |item| replay.see(item, &mut collector))?;
         damages.absorb(walked.damages);
         if let Some(error) = collector.failure.take() {
             return Err(error.into());

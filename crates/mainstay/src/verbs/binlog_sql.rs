@@ -10,6 +10,7 @@ use crate::cli::{BinlogSqlArgs, SqlOutputArg};
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::binlog as logs;
+use crate::verbs::binlog_source::Logs;
 
 /// Obstacles kept; more are counted.
 pub(crate) const OBSTACLES_MAX: usize = 100;
@@ -65,7 +66,7 @@ fn line(line: &Line<'_>) {
     }
 }
 
-pub(crate) fn run(format: Format, args: &BinlogSqlArgs) -> Verb {
+pub(crate) fn run(format: Format, args: &BinlogSqlArgs, mut source: Logs) -> Verb {
     let layout = match args.output {
         SqlOutputArg::Sql => Layout::Script,
         SqlOutputArg::Pseudo => Layout::Pseudo,
@@ -86,12 +87,10 @@ pub(crate) fn run(format: Format, args: &BinlogSqlArgs) -> Verb {
     }
     let mut tables = Tables::default();
     let mut damages = Damages::default();
-    let last = args.logs.files.len().saturating_sub(1);
-    for (at, path) in args.logs.files.iter().enumerate() {
-        let name = logs::shown_name(path);
-        replay.begin_log(&name, at == 0, at == last);
-        writer.script.begin_log(&name);
-        let walked = logs::walk(path, options, &mut tables, |item| replay.see(item, &mut writer))?;
+    while let Some(log) = source.next() {
+        replay.begin_log(&log.name, log.is_first, log.is_last);
+        writer.script.begin_log(&log.name);
+        let walked = source.walk(options, &mut tables, |item| replay.see(item, &mut writer))?;
         damages.absorb(walked.damages);
         if stops && let Some(obstacle) = writer.obstacles.first() {
             return Err(refused(obstacle));

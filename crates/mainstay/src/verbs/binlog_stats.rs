@@ -9,6 +9,7 @@ use crate::cli::{BinlogStatsArgs, TimelineArg};
 use crate::failure::Verb;
 use crate::output::{self, Format};
 use crate::verbs::binlog as logs;
+use crate::verbs::binlog_source::Logs;
 
 #[derive(Serialize)]
 #[serde(transparent)]
@@ -18,7 +19,7 @@ struct Shown {
     top: usize,
 }
 
-pub(crate) fn run(format: Format, args: &BinlogStatsArgs) -> Verb {
+pub(crate) fn run(format: Format, args: &BinlogStatsArgs, mut source: Logs) -> Verb {
     let options = logs::options(&args.logs, OnDamage::Skip);
     let step_seconds = match args.timeline {
         TimelineArg::Second => 1,
@@ -27,9 +28,9 @@ pub(crate) fn run(format: Format, args: &BinlogStatsArgs) -> Verb {
     };
     let mut tables = Tables::default();
     let mut stats = Stats::new(StatsOptions { top: args.top, step_seconds });
-    for path in &args.logs.files {
-        stats.begin_log(&logs::shown_name(path));
-        let walked = logs::walk(path, options, &mut tables, |item| stats.see(item))?;
+    while let Some(log) = source.next() {
+        stats.begin_log(&log.name);
+        let walked = source.walk(options, &mut tables, |item| stats.see(item))?;
         stats.end_log(walked);
     }
     let shown = Shown { report: stats.report(&tables), top: args.top };

@@ -11,8 +11,11 @@
 
 mod bench;
 mod command_line;
+mod digest;
 mod high_availability;
 mod real_bare_host;
+mod real_binlog;
+mod real_binlog_rollback;
 mod real_faults;
 mod real_keystone;
 mod real_killed;

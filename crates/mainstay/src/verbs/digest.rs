@@ -1,0 +1,176 @@
+//! `mainstay digest`: which of its verbs, and what they share: settings from options, and reports.
+
+use digest::baseline::Comparison;
+use digest::order::{OrderBy, Statistic};
+use digest::period::Now;
+use digest::report::{FileRead, Options, Report};
+use digest::{Digest, GroupBy, Settings, render};
+use sqltext::Rules;
+
+use crate::cli::{
+    BaselineArgs, CompatArg, DigestArgs, DigestOutputArg, DigestReportArgs, DigestSlowArgs, GroupByArg,
+};
+use crate::failure::{Failure, Outcome, Verb};
+use crate::output::{self, Format};
+use crate::verbs::digest_read::Gathered;
+use crate::verbs::{digest_follow, digest_read};
+
+pub(crate) async fn run(format: Format, args: &DigestArgs) -> Verb {
+    match args {
+        DigestArgs::Slow(args) if args.follow.follow => digest_follow::run(format, args).await,
+        DigestArgs::Slow(args) => slow(format, args),
+    }
+}
+
+fn slow(format: Format, args: &DigestSlowArgs) -> Verb {
+    let plan = Plan::new(format, &args.report, "Query_time:sum");
+    let threads = args.threads.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        usize::from,
+    );
+    let now = now();
+    let settings = plan.settings(now);
+    let gathered = digest_read::slow(&args.files, &settings, threads)?;
+    let before = match baseline_settings(&args.baseline, &settings, now) {
+        Some(settings) => {
+            let files =
+                if args.baseline.baseline.is_empty() { &args.files } else { &args.baseline.baseline };
+            Some(digest_read::slow(files, &settings, threads)?)
+        }
+        None => None,
+    };
+    plan.show(gathered, before)
+}
+
+/// What the walls of logs show now.
+pub(crate) fn now() -> Now {
+    let now = jiff::Zoned::now();
+    let utc_seconds = now.timestamp().as_second();
+    Now { local_seconds: utc_seconds + i64::from(now.offset().seconds()), utc_seconds }
+}
+
+/// How the baseline is read, if there is one.
+pub(crate) fn baseline_settings(args: &BaselineArgs, settings: &Settings, now: Now) -> Option<Settings> {
+    let BaselineArgs { baseline, baseline_since, baseline_until } = args;
+    if baseline.is_empty() && baseline_since.is_none() && baseline_until.is_none() {
+        return None;
+    }
+    Some(Settings {
+        since: baseline_since.map(|when| when.bound(now)),
+        until: baseline_until.map(|when| when.bound(now)),
+        timeline_seconds: None,
+        ..settings.clone()
+    })
+}
+
+/// What is to be digested, and how it is shown.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    args: DigestReportArgs,
+    output: DigestOutputArg,
+    order_by: OrderBy,
+}
+
+impl Plan {
+    /// By options, and what classes are ordered by unless told.
+    pub(crate) fn new(format: Format, args: &DigestReportArgs, order_by: &str) -> Self {
+        let output = match (format, args.output) {
+            (Format::Json, DigestOutputArg::Text) => DigestOutputArg::Json,
+            (Format::Json | Format::Text, output) => output,
+        };
+        let order_by = args.order_by.clone().or_else(|| order_by.parse().ok()).unwrap_or_default();
+        Self { args: args.clone(), output, order_by }
+    }
+
+    /// The layout.
+    pub(crate) const fn output(&self) -> DigestOutputArg {
+        self.output
+    }
+
+    /// How events are put into classes.
+    pub(crate) fn settings(&self, now: Now) -> Settings {
+        let args = &self.args;
+        let group_by = match args.group_by {
+            GroupByArg::Fingerprint => GroupBy::Fingerprint,
+            GroupByArg::User => GroupBy::User,
+            GroupByArg::Host => GroupBy::Host,
+            GroupByArg::Db => GroupBy::Db,
+            GroupByArg::Tables => GroupBy::Tables,
+            GroupByArg::Distill => GroupBy::Distill,
+        };
+        let rules = match args.compat {
+            None => Rules::Own,
+            Some(CompatArg::Pt37) => Rules::Pt37,
+            Some(CompatArg::Pt32) => Rules::Pt32,
+        };
+        // A page without a plot over time would say little.
+        let timeline = if self.output == DigestOutputArg::Html { args.timeline.or(Some(1)) } else { args.timeline };
+        // Where only counts are known, the longest statement is the one to show.
+        let is_counted = self.order_by.statistic == Statistic::Count && self.args.order_by.is_none();
+        let worst_by = if is_counted { "Query_length".to_owned() } else { self.order_by.attribute.clone() };
+        Settings {
+            group_by,
+            rules,
+            worst_by,
+            filter: args.filter.clone(),
+            since: args.since.map(|when| when.bound(now)),
+            until: args.until.map(|when| when.bound(now)),
+            sample: args.sample,
+            timeline_seconds: timeline,
+            ..Settings::default()
+        }
+    }
+
+    /// The report of a digest.
+    pub(crate) fn report(&self, digest: &Digest, files: Vec<FileRead>) -> Report {
+        let options = Options {
+            order_by: self.order_by.clone(),
+            limit: self.args.limit,
+            outliers: self.args.outliers.0.clone(),
+            files,
+        };
+        Report::new(digest, options)
+    }
+
+    /// The report as it is asked for; `is_line` makes JSON one line.
+    pub(crate) fn rendered(&self, report: &Report, is_line: bool) -> Result<String, Failure> {
+        Ok(match self.output {
+            DigestOutputArg::Text => render::text::render(report),
+            DigestOutputArg::Html => render::html::render(report),
+            DigestOutputArg::PtText => render::pt_text::render(report),
+            DigestOutputArg::Json if is_line => serde_json::to_string(report)?,
+            DigestOutputArg::Json => serde_json::to_string_pretty(report)?,
+            DigestOutputArg::PtJson => render::pt_json::render(report).to_string(),
+        })
+    }
+
+    /// Shows what was gathered, beside what was before.
+    pub(crate) fn show(&self, gathered: Gathered, before: Option<Gathered>) -> Verb {
+        let mut report = self.report(&gathered.digest, gathered.files);
+        let is_read = told_problems(&report.files);
+        let is_before_read = before.as_ref().is_none_or(|before| told_problems(&before.files));
+        report.comparison = before.map(|before| Comparison::new(&before.digest, &gathered.digest));
+        output::text(&self.rendered(&report, false)?);
+        let is_worse = report.comparison.as_ref().is_some_and(Comparison::is_worse);
+        Ok(if !is_read || !is_before_read {
+            Outcome::Negative
+        } else if is_worse {
+            Outcome::Differs
+        } else {
+            Outcome::Good
+        })
+    }
+}
+
+/// Tells which files could not be read to their end; whether all could.
+fn told_problems(files: &[FileRead]) -> bool {
+    for file in files {
+        if let Some(problem) = &file.problem {
+            output::message(&format!(
+                "error: {problem}; {} bytes of it are in the report, the rest is not",
+                file.bytes
+            ));
+        }
+    }
+    files.iter().all(|file| file.problem.is_none())
+}

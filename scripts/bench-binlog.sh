@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Compares `mainstay binlog stats` with mysqlbinlog and awk on a log of sysbench's, whose counts are known.
+#   scripts/bench-binlog.sh target/release/mainstay mariadb|mysql [TRANSACTIONS] [ROUNDS]
+# Makes the log with a lab server, in a temporary folder; KEEP_LOG=FILE keeps it, or takes it from there.
+set -euo pipefail
+
+mainstay=$(realpath "$1") server=$2 transactions=${3:-180000} rounds=${4:-5}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=${MAINSTAY_TEST_MYSQL_ROOT:-$PWD/target/servers/mysql}
+folder=$(mktemp -d)
+log=${KEEP_LOG:-$folder/binlog.000001}
+export MAINSTAY_LAB_DIR=$folder/lab
+
+finish() {
+  if [ -d "$folder/lab/clusters/bench" ]; then "$mainstay" lab down bench >/dev/null; fi
+  rm -rf "$folder"
+}
+trap finish EXIT
+
+if [ "$server" = mysql ]; then
+  peer=("$root/lib64/ld-linux-x86-64.so.2" --library-path
+    "$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu:$root/usr/lib/mysql" "$root/usr/bin/mysqlbinlog")
+  tree=(--server-root "$root")
+else
+  peer=(mariadb-binlog)
+  tree=()
+fi
+
+# One table's worth of a transaction: an indexed and another column updated, a row deleted and inserted again.
+make_log() {
+  "$mainstay" lab up --name bench --server "$server" "${tree[@]}" >/dev/null
+  local node=("$folder"/lab/clusters/bench/*/conf.d)
+  printf '[mysqld]\nlog-bin=bin\nserver-id=1\nbinlog-format=ROW\nmax-binlog-size=1G\n' >"${node[0]}/bench.cnf"
+  if [ "$server" = mysql ]; then
+    printf 'gtid-mode=ON\nenforce-gtid-consistency=ON\n' >>"${node[0]}/bench.cnf"
+  fi
+  "$mainstay" lab stop bench >/dev/null
+  "$mainstay" lab start bench >/dev/null
+  local socket
+  socket=$("$mainstay" lab list --json | grep -o '"socket": *"[^"]*"' | head -n 1 | cut -d '"' -f 4)
+  local load=(sysbench oltp_write_only --db-driver=mysql --mysql-socket="$socket" --mysql-user=root
+    --mysql-db=sbtest --tables=4 --table-size=20000 --threads=4)
+  "$mainstay" lab shell bench --execute "CREATE DATABASE sbtest" >/dev/null
+  "${load[@]}" prepare >/dev/null
+  "$mainstay" lab shell bench --execute "FLUSH BINARY LOGS" >/dev/null
+  "${load[@]}" --time=0 --events="$transactions" run | grep -E 'transactions:|ignored errors:'
+  "$mainstay" lab shell bench --execute "FLUSH BINARY LOGS" >/dev/null
+  # The last but one: the last is the one just begun.
+  local logs=("$(dirname "${node[0]}")"/*/bin.[0-9]*)
+  cp "${logs[-2]}" "$log"
+}
+
+[ -s "$log" ] || make_log
+cat "$log" >/dev/null
+echo "log: $(stat -c %s "$log") bytes, $server"
+
+counted_by_peer() {
+  "${peer[@]}" -vv --base64-output=decode-rows "$log" | awk '
+    /^### (INSERT INTO|UPDATE|DELETE FROM) / { count[$2 == "INTO" || $2 == "FROM" ? $3 : $2, $2 == "INTO" ? "i" : $2 == "FROM" ? "d" : "u"]++
+                                               table[$2 == "INTO" || $2 == "FROM" ? $3 : $2] = 1 }
+    END { for (t in table) { name = t; gsub("`", "", name); print name, count[t, "i"] + 0, count[t, "u"] + 0, count[t, "d"] + 0 } }' | sort
+}
+
+counted_by_mainstay() {
+  "$mainstay" binlog stats --json "$log" | python3 -c '
+import json, sys
+for it in json.load(sys.stdin)["tables"]:
+    print(it["database"] + "." + it["table"], it["rows_inserted"], it["rows_updated"], it["rows_deleted"])' | sort
+}
+
+if ! diff <(counted_by_peer) <(counted_by_mainstay); then
+  echo "the counts differ" >&2
+  exit 1
+fi
+echo "counts agree:"
+counted_by_mainstay
+
+# Seconds of one run, and the most memory it had in KiB.
+timed() {
+  local began ended
+  began=$(date +%s.%N)
+  "$@" >/dev/null
+  ended=$(date +%s.%N)
+  echo "$ended - $began" | bc -l
+}
+
+summary() {
+  sort -n | awk '{ all[NR] = $1 } END { printf "median %.3f s (%.3f to %.3f)\n", all[int((NR + 1) / 2)], all[1], all[NR] }'
+}
+
+for _ in $(seq "$rounds"); do
+  timed counted_by_peer >>"$folder/peer"
+  timed "$mainstay" binlog stats --json "$log" >>"$folder/own"
+  timed cat "$log" >>"$folder/cat"
+done
+echo "mysqlbinlog and awk: $(summary <"$folder/peer")"
+echo "mainstay:            $(summary <"$folder/own")"
+echo "cat to /dev/null:    $(summary <"$folder/cat")"
+/usr/bin/time -f 'mainstay: %M KiB at most, %U s user, %S s system' "$mainstay" binlog stats --json "$log" >/dev/null
