@@ -75,25 +75,26 @@ fi
 echo "counts agree:"
 counted_by_mainstay
 
-# Seconds of one run, and the most memory it had in KiB.
+# Seconds of one run, and of the processors' time in it.
+TIMEFORMAT='%3R %3U %3S'
 timed() {
-  local began ended
-  began=$(date +%s.%N)
-  "$@" >/dev/null
-  ended=$(date +%s.%N)
-  echo "$ended - $began" | bc -l
+  local into=$1
+  shift
+  { time "$@" >/dev/null; } 2>>"$into"
 }
 
 summary() {
-  sort -n | awk '{ all[NR] = $1 } END { printf "median %.3f s (%.3f to %.3f)\n", all[int((NR + 1) / 2)], all[1], all[NR] }'
+  sort -n "$1" | awk '{ all[NR] = $1; cpu[NR] = $2 + $3 } END { half = int((NR + 1) / 2)
+    for (i = 2; i <= NR; i++) for (j = i; j > 1 && cpu[j] < cpu[j - 1]; j--) { t = cpu[j]; cpu[j] = cpu[j - 1]; cpu[j - 1] = t }
+    printf "median %.3f s (%.3f to %.3f), processor time %.3f s (%.3f to %.3f)\n", all[half], all[1], all[NR], cpu[half], cpu[1], cpu[NR] }'
 }
 
 for _ in $(seq "$rounds"); do
-  timed counted_by_peer >>"$folder/peer"
-  timed "$mainstay" binlog stats --json "$log" >>"$folder/own"
-  timed cat "$log" >>"$folder/cat"
+  timed "$folder/peer" counted_by_peer
+  timed "$folder/own" "$mainstay" binlog stats --json "$log"
+  timed "$folder/cat" cat "$log"
 done
-echo "mysqlbinlog and awk: $(summary <"$folder/peer")"
-echo "mainstay:            $(summary <"$folder/own")"
-echo "cat to /dev/null:    $(summary <"$folder/cat")"
+echo "mysqlbinlog and awk: $(summary "$folder/peer")"
+echo "mainstay:            $(summary "$folder/own")"
+echo "cat to /dev/null:    $(summary "$folder/cat")"
 /usr/bin/time -f 'mainstay: %M KiB at most, %U s user, %S s system' "$mainstay" binlog stats --json "$log" >/dev/null

@@ -12,6 +12,7 @@ mod error;
 mod hooks;
 mod http;
 mod keys;
+mod kill;
 mod lease;
 mod look;
 mod node;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 pub use client::{Client, Cluster};
 pub use config::Config;
 pub use error::AgentError;
+pub use crate::kill::{Ended, KillLog, KillRound, kill_round};
 pub use keys::{Answer, HistoryEntry};
 pub use operate::Asked;
 pub use shown::Explained;
@@ -55,10 +57,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), A
     if let Some(port) = config.ha.api.agent_check_port {
         http::serve_agent_checks(&config.listen(port), &shown).await?;
     }
-    let api = Api { config: config.clone(), store, shown, wake, token: config.token()? };
+    let api = Api { config: config.clone(), store, shown: shown.clone(), wake, token: config.token()? };
     http::serve_api(&config.listen(config.ha.api.api_port), api).await?;
     tracing::info!(node = %config.me, "the agent runs");
-    node.run(stop).await
+    // Beside the loop: a look at many sessions takes longer than a tick may.
+    let killing = tokio::spawn(kill::watch(config, shown));
+    let ended = node.run(stop).await;
+    killing.abort();
+    ended
 }
 
 /// Runs the fencer of a node: ends the server and its address should the agent fail to in time.

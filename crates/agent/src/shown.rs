@@ -158,6 +158,12 @@ impl Shown {
         self.open.load(Ordering::SeqCst) != 0 && self.until.load(Ordering::SeqCst) > now()
     }
 
+    /// The node is left alone, as far as this agent has heard.
+    pub(crate) async fn in_maintenance(&self) -> bool {
+        let promise = self.promise.lock().await;
+        promise.last.as_ref().is_some_and(|shared| shared.maintenance.contains(&self.me))
+    }
+
     pub(crate) fn health(&self) -> HealthReport {
         let is_primary = self.is_primary();
         self.read(|seen| {

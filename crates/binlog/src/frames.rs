@@ -221,7 +221,8 @@ impl<R: Read> Frames<R> {
             if header.kind == EventKind::FORMAT_DESCRIPTION {
                 self.adopt_format(event_bytes)?;
             }
-            if header.kind == EventKind::START_ENCRYPTION && !header.is_artificial() {
+            // Servers send events as they were before encryption, and this one with them.
+            if header.kind == EventKind::START_ENCRYPTION && !self.options.is_stream {
                 return Err(ReadError::EncryptedByMariaDb { offset: self.offset });
             }
             if !self.verify(&header, event_bytes) {
@@ -263,10 +264,11 @@ impl<R: Read> Frames<R> {
             // The checksum is written whether other events have one or not.
             Ok(format) if holds || !format.has_checksums => self.format = format,
             Ok(_) => {}
-            Err(error) => match error.into_read_error(self.offset) {
-                ReadError::Damaged(damage) => self.damaged(damage)?,
-                other => return Err(other),
-            },
+            Err(error) => {
+                let error = error.into_read_error(self.offset);
+                let ReadError::Damaged(damage) = error else { return Err(error) };
+                self.damaged(damage)?;
+            }
         }
         Ok(())
     }

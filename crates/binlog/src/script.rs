@@ -264,7 +264,7 @@ impl Kept {
                 None
             }
             _ if self.is_skipping => None,
-            entry => Some(entry),
+            Undo::Begin | Undo::Row(..) | Undo::End(_) => Some(entry),
         }
     }
 }

@@ -144,10 +144,7 @@ fn update(shape: &Shape, from: &Image<'_>, to: &Image<'_>) -> Result<Option<Stri
     let mut is_changed = false;
     for (at, (column, value)) in shape.columns.iter().zip(to).enumerate() {
         let old = from.get(at).and_then(Option::as_ref);
-        let new = match value {
-            Some(new) => new,
-            None => continue,
-        };
+        let Some(new) = value else { continue };
         // A time may be one that the server sets by itself on an update, unless it is given.
         let is_time = matches!(new, Value::Timestamp(_) | Value::DateTime(_));
         is_changed |= !column.is_generated && old != Some(new);

@@ -214,7 +214,7 @@ impl Words<'_> {
         self.skip(&["IF", "NOT", "EXISTS"]);
         match object.as_str() {
             "TABLE" | "TABLES" | "VIEW" | "SEQUENCE" if effect.action == Action::Drop => {
-                effect.tables = self.names()
+                effect.tables = self.names();
             }
             "TABLE" | "VIEW" | "SEQUENCE" => effect.tables = self.name().into_iter().collect(),
             "DATABASE" | "SCHEMA" => effect.database = self.part(),

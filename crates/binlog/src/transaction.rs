@@ -104,10 +104,8 @@ impl Tracker {
             }
             EventKind::ROWS_QUERY | EventKind::ANNOTATE_ROWS => {
                 self.touch(item);
-                match item.event()? {
-                    Event::RowsStatement(text) => Ok((Step::RowsStatement(text), false)),
-                    _ => Ok((Step::Inside, false)),
-                }
+                let Event::RowsStatement(text) = item.event()? else { return Ok((Step::Inside, false)) };
+                Ok((Step::RowsStatement(text), false))
             }
             _ => {
                 self.touch(item);
@@ -178,9 +176,8 @@ impl Tracker {
 
     #[inline]
     fn query<'a>(&mut self, item: &Item<'a>) -> Result<(Step<'a>, bool), DecodeError> {
-        let query = match item.event()? {
-            Event::Query(query) | Event::LoadStatement { query, .. } => query,
-            _ => return Ok((Step::Inside, false)),
+        let (Event::Query(query) | Event::LoadStatement { query, .. }) = item.event()? else {
+            return Ok((Step::Inside, false));
         };
         let Some(current) = &mut self.current else { return Ok((Step::Inside, false)) };
         if query.thread_id != 0 {

@@ -103,8 +103,7 @@ pub fn walk<R: Read>(
     tables.forget();
     let mut frames = Frames::file(source, options)?;
     let mut fragments = Vec::new();
-    loop {
-        let Some((frame, format)) = frames.next()? else { break };
+    while let Some((frame, format)) = frames.next()? {
         let offset = frame.offset;
         let bytes = u64::from(frame.header.event_bytes);
         let end = offset + bytes;
@@ -139,7 +138,12 @@ pub fn walk<R: Read>(
 fn damage(offset: u64, bytes: u64, error: &DecodeError) -> Damage {
     let reason = match error {
         DecodeError::NoTableMap(_) => DamageReason::NoTableMap,
-        _ => DamageReason::Content,
+        DecodeError::Short
+        | DecodeError::Bad(_)
+        | DecodeError::Unknown { .. }
+        | DecodeError::Unpack(_)
+        | DecodeError::TooLarge { .. }
+        | DecodeError::ColumnCount { .. } => DamageReason::Content,
     };
     Damage::new(offset, bytes, reason, error.to_string())
 }
@@ -231,8 +235,7 @@ fn inner<R: Read>(
 ) -> Result<Unpacked, Refused> {
     let Context { format, options, offset, end, .. } = *context;
     let mut frames = Frames::inner(source, options, format, offset);
-    loop {
-        let Some((frame, format)) = frames.next().map_err(Refused::Read)? else { break };
+    while let Some((frame, format)) = frames.next().map_err(Refused::Read)? {
         let bytes = u64::from(frame.header.event_bytes);
         match give(&frame, format, context.tables, (offset, end), true, on) {
             Ok(ControlFlow::Continue(())) => {}

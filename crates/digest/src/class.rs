@@ -108,6 +108,40 @@ impl Class {
         }
     }
 
+    /// Adds many events of which only sums are known, and perhaps how many took how long. `event` has their means.
+    pub(crate) fn add_many(
+        &mut self,
+        event: &Event<'_>,
+        many: u64,
+        sums: &[(Attribute, Amount)],
+        times: &[(Amount, u64)],
+        worst_by: Attribute,
+    ) {
+        self.count += many;
+        for (attribute, sum) in sums {
+            let measure = slot(&mut self.amounts, usize::MAX, *attribute);
+            if *attribute == Attribute::QUERY_TIME && times.iter().map(|(_, many)| many).sum::<u64>() == many
+            {
+                measure.add_spread(*sum, times);
+            } else {
+                measure.add_sum(many, *sum);
+            }
+        }
+        let own = [(&mut self.users, event.user), (&mut self.hosts, event.host), (&mut self.dbs, event.db)];
+        for (tally, word) in own {
+            if let Some(word) = word {
+                tally.add_many(word, many);
+            }
+        }
+        if let Some(moment) = event.moment {
+            self.span(moment, moment);
+        }
+        let worst = event.amount(worst_by).unwrap_or_default();
+        if self.worst.as_ref().is_none_or(|known| known.amount <= worst) {
+            self.worst = Some(Example::new(event, worst));
+        }
+    }
+
     fn span(&mut self, first: Moment, last: Moment) {
         self.first = Some(self.first.map_or(first, |known| known.min(first)));
         self.last = Some(self.last.map_or(last, |known| known.max(last)));

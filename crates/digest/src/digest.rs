@@ -3,6 +3,7 @@
 use hashbrown::HashTable;
 use sqltext::{Fingerprinter, Rules};
 
+use crate::amount::Amount;
 use crate::attribute::{Attribute, Names};
 use crate::class::Class;
 use crate::event::{Event, Sink};
@@ -205,6 +206,39 @@ impl Digest {
         self.filter.as_mut().is_none_or(|filter| filter.admits(event, &self.names))
     }
 
+    /// Takes many events of one statement, of which only the sums of their numbers are known, and perhaps how many took
+    /// how long. `event` has their means.
+    pub fn take_many(
+        &mut self,
+        event: &Event<'_>,
+        many: u64,
+        sums: &[(Attribute, Amount)],
+        times: &[(Amount, u64)],
+    ) {
+        if !self.admits(event) {
+            self.left_out += many;
+            return;
+        }
+        let worst_by = self.worst_by;
+        self.class_of(event).add_many(event, many, sums, times, worst_by);
+    }
+
+    /// The class of an event, new or known; the one of all others when there is no room.
+    fn class_of(&mut self, event: &Event<'_>) -> &mut Class {
+        let key = match self.settings.group_by {
+            GroupBy::Fingerprint => self.fingerprinter.fingerprint(event.statement),
+            GroupBy::User => event.user.unwrap_or_default(),
+            GroupBy::Host => event.host.unwrap_or_default(),
+            GroupBy::Db => event.db.unwrap_or_default(),
+            GroupBy::Tables | GroupBy::Distill => self.words.of(self.settings.group_by, event.statement),
+        };
+        let at = find_or_add(&mut self.classes, &mut self.index, key, self.settings.classes_max);
+        match at.and_then(|at| self.classes.get_mut(at)) {
+            Some(class) => class,
+            None => self.others.get_or_insert_with(|| Class::new(b"")),
+        }
+    }
+
     /// All classes as one.
     #[must_use]
     pub fn total(&self) -> Class {
@@ -226,23 +260,15 @@ impl Sink for Digest {
             self.left_out += 1;
             return;
         }
-        let key = match self.settings.group_by {
-            GroupBy::Fingerprint => self.fingerprinter.fingerprint(event.statement),
-            GroupBy::User => event.user.unwrap_or_default(),
-            GroupBy::Host => event.host.unwrap_or_default(),
-            GroupBy::Db => event.db.unwrap_or_default(),
-            GroupBy::Tables | GroupBy::Distill => self.words.of(self.settings.group_by, event.statement),
-        };
-        let at = find_or_add(&mut self.classes, &mut self.index, key, self.settings.classes_max);
-        let class = match at.and_then(|at| self.classes.get_mut(at)) {
-            Some(class) => class,
-            None => self.others.get_or_insert_with(|| Class::new(b"")),
-        };
-        if self.settings.sample.is_some_and(|sample| class.count() >= sample) {
+        let (sample, worst_by) = (self.settings.sample, self.worst_by);
+        let class = self.class_of(event);
+        if let Some(sample) = sample
+            && class.count() >= sample
+        {
             self.left_out += 1;
             return;
         }
-        class.add(event, self.worst_by);
+        class.add(event, worst_by);
         if let (Some(timeline), Some(moment)) = (&mut self.timeline, event.moment) {
             timeline.add(moment.seconds, event.amount(Attribute::QUERY_TIME).unwrap_or_default());
         }

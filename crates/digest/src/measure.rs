@@ -2,7 +2,7 @@
 //! of them as pt-query-digest makes them.
 
 use crate::amount::Amount;
-use crate::histogram::{Histogram, bucket_value};
+use crate::histogram::{Histogram, bucket_of, bucket_value};
 
 /// One number over many events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,25 @@ impl Measure {
         self.min = self.min.min(amount);
         self.max = self.max.max(amount);
         self.histogram.add(amount);
+    }
+
+    /// Counts many of which only the sum is known: each as their mean.
+    pub fn add_sum(&mut self, many: u64, sum: Amount) {
+        if many > 0 {
+            let mean = Amount::from_millionths(sum.millionths() / u128::from(many));
+            self.add_spread(sum, &[(mean, many)]);
+        }
+    }
+
+    /// Counts many of which the sum is known, and how many were about how great.
+    pub fn add_spread(&mut self, sum: Amount, spread: &[(Amount, u64)]) {
+        self.sum += sum;
+        for (amount, many) in spread.iter().filter(|(_, many)| *many > 0) {
+            self.count += many;
+            self.min = self.min.min(*amount);
+            self.max = self.max.max(*amount);
+            self.histogram.add_many(bucket_of(*amount), *many);
+        }
     }
 
     /// Adds what another counted.

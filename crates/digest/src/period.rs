@@ -18,7 +18,9 @@ pub enum When {
 
 /// Why a text is no time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no time: write \"2026-11-21 02:43:08\", a date alone, or 90s, 15m, 12h, 7d for so long ago")]
+#[error(
+    "`{0}` is no time: write \"2026-11-21 02:43:08\", a date alone, or 90s, 15m, 12h, 7d for so long ago"
+)]
 pub struct WhenError(String);
 
 /// What the walls of logs show now.
@@ -84,7 +86,8 @@ impl FromStr for When {
             b'd' => 86_400,
             _ => return Err(error()),
         };
-        let number = text.get(..text.len() - 1).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let number =
+            text.get(..text.len() - 1).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
         let number: i64 = number.and_then(|number| number.parse().ok()).ok_or_else(error)?;
         number.checked_mul(seconds).map(Self::Ago).ok_or_else(error)
     }
@@ -111,7 +114,18 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(when), "{text}");
         }
-        for text in ["", "s", "-5m", "5", "5w", "yesterday", "2026-13-01", "9999999999999999999d", "999999999999999999d", "\u{fc}"] {
+        for text in [
+            "",
+            "s",
+            "-5m",
+            "5",
+            "5w",
+            "yesterday",
+            "2026-13-01",
+            "9999999999999999999d",
+            "999999999999999999d",
+            "\u{fc}",
+        ] {
             assert!(text.parse::<When>().is_err(), "{text}");
         }
     }

@@ -25,7 +25,7 @@ const LOOKAHEAD_BYTES: usize = 16;
 /// What was read but is not in the digest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Skipped {
-    /// Records without a statement or without a time: torn, or cut off.
+    /// Records without a statement or without a time, and those written into another's statement: torn, or cut off.
     pub records: u64,
     /// Their bytes, and those that belong to no record.
     pub bytes: u64,

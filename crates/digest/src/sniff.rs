@@ -79,7 +79,10 @@ mod tests {
             (&b"\xfebin\x00\x00"[..], Kind::BinaryLog),
             (b"# Time: 240102  3:04:05\n# User@Host: a[a] @ h []\n", Kind::SlowLog),
             (b"240102  3:04:05\t     8 Query\tselect 1\n", Kind::GeneralLog),
-            (b"2024-01-02T03:04:05.123456Z\t    8 Connect\troot@localhost on  using Socket\n", Kind::GeneralLog),
+            (
+                b"2024-01-02T03:04:05.123456Z\t    8 Connect\troot@localhost on  using Socket\n",
+                Kind::GeneralLog,
+            ),
             (b"2024-01-02 03:04:05 0 [Note] InnoDB: started\n", Kind::ErrorLog),
             (b"-- MySQL dump 10.13\n--\nCREATE TABLE t (a int);\n", Kind::Sql),
             (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0", Kind::Binary),

@@ -52,6 +52,8 @@ impl LogError {
 pub struct Log {
     name: String,
     bytes: Box<dyn Read + Send>,
+    /// Why nothing more can be read, to be told once what was read before has been taken.
+    failure: Option<io::Error>,
 }
 
 impl std::fmt::Debug for Log {
@@ -97,7 +99,7 @@ impl Log {
             [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(bytes).map_err(io)?),
             _ => Box::new(bytes),
         };
-        Ok(Self { name, bytes })
+        Ok(Self { name, bytes, failure: None })
     }
 
     /// Its name, for messages.
@@ -106,7 +108,8 @@ impl Log {
         &self.name
     }
 
-    /// Fills a block as far as there are bytes: less than all of it means the end.
+    /// Fills a block as far as there are bytes, and nothing of it at the end. Less than all of it says that the end, or an
+    /// error, comes next.
     ///
     /// # Errors
     /// It cannot be read further.
@@ -114,15 +117,22 @@ impl Log {
         let mut filled = 0;
         while let Some(rest) = block.get_mut(filled..)
             && !rest.is_empty()
+            && self.failure.is_none()
         {
             match self.bytes.read(rest) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(LogError::Io { operation: "read", name: self.name.clone(), source }),
+                Err(source) => {
+                    self.failure = Some(source);
+                    break;
+                }
             }
         }
-        Ok(filled)
+        match self.failure.take_if(|_| filled == 0) {
+            Some(source) => Err(LogError::Io { operation: "read", name: self.name.clone(), source }),
+            None => Ok(filled),
+        }
     }
 }
 
@@ -251,7 +261,7 @@ mod tests {
             let mut block = [0; 7];
             let read = log.fill(&mut block)?;
             bytes.extend_from_slice(&block[..read]);
-            if read < block.len() {
+            if read == 0 {
                 return Ok(bytes);
             }
         }
@@ -283,6 +293,12 @@ mod tests {
             put(&path, &bytes[..bytes.len() - 5]);
             let error = all(&path).unwrap_err();
             assert!(error.to_string().contains(name) && error.hint().contains("complete"), "{error}");
+            // What could be read comes before the error.
+            let mut log = Log::open(&path).unwrap();
+            let mut block = vec![0; text.len()];
+            let read = log.fill(&mut block).unwrap();
+            assert!(read > 0 && block[..read] == text[..read], "{name}: {read}");
+            assert!(log.fill(&mut block).is_err(), "{name}");
         }
         for (name, bytes) in [("empty", &b""[..]), ("byte", b"\x1f")] {
             let path = folder.path().join(name);

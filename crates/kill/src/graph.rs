@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use facts::Sessions;
 
 use crate::metadata;
+use crate::protect::is_idle;
 use crate::rule::Locks;
 
 /// Who waits for whom at one moment.
@@ -49,6 +50,9 @@ impl WaitGraph {
     #[must_use]
     pub fn new(seen: &Sessions, locks: Locks) -> Self {
         let mut graph = Self::default();
+        // InnoDB tells what it knew a moment ago: who runs nothing waits no more.
+        let idle: BTreeSet<u64> =
+            seen.sessions.iter().filter(|session| is_idle(session)).map(|session| session.id).collect();
         let ages: BTreeMap<u64, (u64, u64, Option<u64>)> = seen
             .sessions
             .iter()
@@ -60,7 +64,7 @@ impl WaitGraph {
             })
             .collect();
         if locks != Locks::Metadata {
-            for wait in seen.row_waits.known().into_iter().flatten() {
+            for wait in seen.row_waits.known().into_iter().flatten().filter(|wait| !idle.contains(&wait.waiter)) {
                 let (_, time_ms, waiting_ms) = ages.get(&wait.waiter).copied().unwrap_or_default();
                 graph.edge(wait.waiter, wait.holder, waiting_ms.unwrap_or(time_ms));
             }

@@ -13,6 +13,7 @@ mod protect;
 mod rule;
 mod span;
 mod still;
+mod tables;
 mod verdict;
 
 pub use account::{AccountPattern, AccountPatternError};
@@ -23,5 +24,6 @@ pub use pattern::{Pattern, PatternError};
 pub use protect::{Allowed, Policy, Protection};
 pub use rule::{Action, GroupBy, Locks, Rule, RuleError, Traits, Victims};
 pub use span::{Span, SpanError};
+pub use sqltext::{QueryId, QueryIdError};
 pub use still::Changed;
 pub use verdict::{Identity, Kill, Mode, Spared, Verdict};

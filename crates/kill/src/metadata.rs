@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use facts::{MetadataLock, MetadataObject, Session, Sessions};
 
+use crate::tables::tables;
+
 /// Words of the servers for modes, and the held modes that each has to wait for. From `MDL_object_lock` in the
 /// sources of both servers, sql/mdl.cc; the same since MySQL 5.7 and MariaDB 10.4 where both have the mode.
 const OBJECT_GRANTED: &[(&str, &[&str])] = &[
@@ -179,8 +181,7 @@ fn wanted(session: &Session) -> Vec<MetadataLock> {
     match session.state.as_str() {
         "Waiting for table metadata lock" => {
             let mode = table_mode(&verb);
-            let names = sqltext::table_names(statement);
-            let tables = names.iter().filter_map(|name| table(name, session.db.as_deref()));
+            let tables = tables(statement, session.db.as_deref()).into_iter();
             tables.map(|object| request(object, mode)).collect()
         }
         "Waiting for backup lock" => {
@@ -190,14 +191,6 @@ fn wanted(session: &Session) -> Vec<MetadataLock> {
         }
         _ => Vec::new(),
     }
-}
-
-fn table(name: &str, db: Option<&str>) -> Option<MetadataObject> {
-    let (schema, name) = match name.split_once('.') {
-        Some((schema, name)) => (schema, name),
-        None => (db?, name),
-    };
-    Some(MetadataObject { kind: "TABLE".to_owned(), schema: schema.to_owned(), name: name.to_owned() })
 }
 
 fn table_mode(verb: &str) -> &'static str {

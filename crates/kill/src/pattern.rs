@@ -62,6 +62,14 @@ impl Pattern {
         Ok(Self { text: format!("/{expression}/"), regex })
     }
 
+    /// A pattern for statements: a regular expression, with or without slashes around it.
+    ///
+    /// # Errors
+    /// As for [`Pattern::regex`].
+    pub fn statement(text: &str) -> Result<Self, PatternError> {
+        if text.starts_with('/') && text.ends_with('/') && text.len() > 2 { text.parse() } else { Self::regex(text) }
+    }
+
     /// Whether a text matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {

@@ -130,12 +130,10 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// It says nothing about which sessions.
-    #[error("rule {rule} has no condition and would mean every session: say which, as by {busy}")]
+    #[error("rule {rule} has no condition and would mean every session: say which, as by a busy time")]
     NoCondition {
         /// The rule.
         rule: String,
-        /// A condition.
-        busy: &'static str,
     },
     /// Two of its parts exclude each other.
     #[error("rule {rule} has {one} and {other}: {why}")]
@@ -174,6 +172,7 @@ pub enum RuleError {
 }
 
 const IDLE_RUNS_NOTHING: &str = "a session that is idle runs nothing";
+const NO_QUERY: &str = "it runs no query that could be killed; kill the connection";
 
 impl Rule {
     /// A rule that says nothing yet.
@@ -222,7 +221,7 @@ impl Rule {
     /// As [`RuleError`] lists.
     pub fn check(&self) -> Result<(), RuleError> {
         if !self.has_condition() {
-            return Err(RuleError::NoCondition { rule: self.name.clone(), busy: "busy-time" });
+            return Err(RuleError::NoCondition { rule: self.name.clone() });
         }
         self.check_pairs()?;
         self.check_needs()?;
@@ -263,18 +262,17 @@ impl Rule {
         let (busy, waiting) = (self.busy.is_some(), self.waiting.is_some());
         let class_busy = self.any_busy.is_some() || self.each_busy.is_some();
         let kills_query = self.action == Some(Action::Query);
-        const NO_QUERY: &str = "it runs no query that could be killed; kill the connection";
         let pairs = [
-            ("idle-time", idle, "busy-time", busy, IDLE_RUNS_NOTHING),
-            ("idle-transaction-time", resting, "busy-time", busy, IDLE_RUNS_NOTHING),
-            ("idle-time", idle, "a statement", has_statement, IDLE_RUNS_NOTHING),
-            ("idle-transaction-time", resting, "a statement", has_statement, IDLE_RUNS_NOTHING),
-            ("idle-time", idle, "waiting-time", waiting, "a session that is idle waits for no lock"),
-            ("idle-transaction-time", resting, "waiting-time", waiting, "a session that is idle waits for no lock"),
-            ("idle-time", idle, "any-busy-time or each-busy-time", class_busy, IDLE_RUNS_NOTHING),
-            ("idle-transaction-time", resting, "any-busy-time or each-busy-time", class_busy, IDLE_RUNS_NOTHING),
-            ("idle-time", idle, "kill query", kills_query, NO_QUERY),
-            ("idle-transaction-time", resting, "kill query", kills_query, NO_QUERY),
+            ("an idle time", idle, "a busy time", busy, IDLE_RUNS_NOTHING),
+            ("an idle transaction time", resting, "a busy time", busy, IDLE_RUNS_NOTHING),
+            ("an idle time", idle, "a statement", has_statement, IDLE_RUNS_NOTHING),
+            ("an idle transaction time", resting, "a statement", has_statement, IDLE_RUNS_NOTHING),
+            ("an idle time", idle, "a waiting time", waiting, "a session that is idle waits for no lock"),
+            ("an idle transaction time", resting, "a waiting time", waiting, "a session that is idle waits for no lock"),
+            ("an idle time", idle, "a busy time of its class", class_busy, IDLE_RUNS_NOTHING),
+            ("an idle transaction time", resting, "a busy time of its class", class_busy, IDLE_RUNS_NOTHING),
+            ("an idle time", idle, "kill query", kills_query, NO_QUERY),
+            ("an idle transaction time", resting, "kill query", kills_query, NO_QUERY),
         ];
         match pairs.into_iter().find(|(_, one, _, other, _)| *one && *other) {
             Some((one, _, other, _, why)) => {
@@ -288,7 +286,7 @@ impl Rule {
         if self.waiting.is_some() || self.blocks.is_some() || self.blocking.is_some() {
             return Ok(());
         }
-        let missing = "waiting-time, blocks or blocking-time";
+        let missing = "a waiting time, blocks or a blocking time";
         let one = match (self.victims, self.locks) {
             (Victims::Blocker, _) => "victims blocker",
             (_, Locks::Rows | Locks::Metadata) => "locks",

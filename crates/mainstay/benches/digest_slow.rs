@@ -42,7 +42,8 @@ fn main() {
     };
     let (rounds, peer_rounds) = (number("MAINSTAY_BENCH_ROUNDS", 7), number("MAINSTAY_BENCH_PEER_ROUNDS", 1));
     let binary = env!("CARGO_BIN_EXE_mainstay");
-    let peers = std::env::var("MAINSTAY_TEST_PT_QUERY_DIGEST").unwrap_or_else(|_| "pt-query-digest".to_owned());
+    let peers =
+        std::env::var("MAINSTAY_TEST_PT_QUERY_DIGEST").unwrap_or_else(|_| "pt-query-digest".to_owned());
     let mut contenders = vec![
         contender("mainstay, 1 thread", &[binary, "digest", "slow", "--threads", "1", &log], rounds),
         contender("mainstay, 2 threads", &[binary, "digest", "slow", "--threads", "2", &log], rounds),
@@ -65,7 +66,10 @@ fn main() {
         }
     }
     println!("{log}: {bytes} bytes");
-    println!("{:<40} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6}", "", "median s", "least", "most", "cpu s", "MB/s", "KiB", "runs");
+    println!(
+        "{:<40} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6}",
+        "", "median s", "least", "most", "cpu s", "MB/s", "KiB", "runs"
+    );
     for contender in &mut contenders {
         contender.print(bytes);
     }
@@ -87,7 +91,11 @@ impl Contender {
     fn run(&mut self) {
         let before = children_cpu_seconds();
         let began = Instant::now();
-        let started = Command::new(&self.argv[0]).args(&self.argv[1..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let started = Command::new(&self.argv[0])
+            .args(&self.argv[1..])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
         let Ok(mut child) = started else {
             println!("skipped: {} is not installed", self.argv[0]);
             self.rounds = 0;

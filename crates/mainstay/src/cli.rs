@@ -6,6 +6,7 @@
 mod binlog;
 mod digest;
 mod ha;
+mod kill;
 
 use std::path::PathBuf;
 
@@ -16,11 +17,15 @@ pub(crate) use binlog::{
     SchemaArgs, SelectArgs, SqlOutputArg, TimelineArg,
 };
 pub(crate) use digest::{
-    BaselineArgs, CompatArg, DigestArgs, DigestOutputArg, DigestReportArgs, DigestSlowArgs, GroupByArg,
+    BaselineArgs, CompatArg, DigestArgs, DigestBinlogArgs, DigestGeneralArgs, DigestLiveArgs, DigestOutputArg,
+    DigestReportArgs, DigestSlowArgs, DigestGroupArg, LiveSourceArg,
 };
 pub(crate) use ha::{
     AgentArgs, ExplainArgs, FailoverArgs, FencerArgs, HealthArgs, HistoryArgs, MaintenanceArgs, PauseArgs,
     ProgramArg, ReinitArgs, RenderArgs, ResumeArgs, SwitchArg, SwitchoverArgs,
+};
+pub(crate) use kill::{
+    AllowedArg, ClassArgs, GroupByArg, KillArgs, KillWhatArg, LocksArg, MatchArgs, VictimsArg,
 };
 
 /// Sets up, tunes and keeps the MySQL or MariaDB database under a cloud's control plane.
@@ -63,6 +68,7 @@ pub(crate) enum VerbArgs {
     Health(HealthArgs),
     Render(RenderArgs),
     Facts(FactsArgs),
+    Kill(KillArgs),
     /// Read binary logs: what changed, who did it, as SQL, and undone.
     #[command(subcommand)]
     Binlog(BinlogArgs),

@@ -64,6 +64,7 @@ async fn run(cli: Cli) -> Verb {
         VerbArgs::Health(args) => verbs::health::run(format, &args).await,
         VerbArgs::Render(args) => verbs::render::run(format, &args).await,
         VerbArgs::Facts(args) => verbs::facts::run(format, &args).await,
+        VerbArgs::Kill(args) => Box::pin(verbs::kill::run(format, &args)).await,
         VerbArgs::Binlog(args) => verbs::binlog::run(format, &args).await,
         VerbArgs::Digest(args) => Box::pin(verbs::digest::run(format, &args)).await,
         VerbArgs::Cloudstack(args) => verbs::cloudstack::run(format, &args),

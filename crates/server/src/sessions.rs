@@ -120,7 +120,7 @@ async fn transactions(connection: &mut Connection, id: Option<u64>) -> Result<Tr
     let statement = format!(
         "SELECT trx_id AS id, trx_mysql_thread_id AS session, trx_state AS state, trx_started AS started, \
          {} AS age_ms, {} AS waiting_ms, trx_rows_locked AS locked, trx_rows_modified AS modified, \
-         trx_autocommit_non_locking AS reads FROM information_schema.INNODB_TRX{only} LIMIT {SESSIONS_MAX}",
+         trx_autocommit_non_locking AS is_read FROM information_schema.INNODB_TRX{only} LIMIT {SESSIONS_MAX}",
         age("trx_started"),
         age("trx_wait_started"),
     );
@@ -130,7 +130,7 @@ async fn transactions(connection: &mut Connection, id: Option<u64>) -> Result<Tr
         let (Some(number), Some(session)) = (row.parsed::<u64>("id"), row.parsed::<u64>("session")) else { continue };
         let state = row.text("state").unwrap_or_default();
         // A single SELECT outside transactions is none of its own.
-        if row.text("reads") == Some("1") && state != "LOCK WAIT" {
+        if row.text("is_read") == Some("1") && state != "LOCK WAIT" {
             continue;
         }
         let transaction = Transaction {
@@ -153,7 +153,13 @@ async fn sessions(
     skipped: &mut u64,
 ) -> Result<Vec<Session>, ServerError> {
     let source = rows::source(connection).await?;
-    let answer = connection.with_limit(LIMIT).query(&Sql::plain(source.statement(id))).await?;
+    let answer = match connection.with_limit(LIMIT).query(&Sql::plain(source.statement(id))).await {
+        Err(error) if error.is_missing_privilege() => {
+            let list = Sql::plain(rows::Source::MySqlList.statement(id));
+            connection.with_limit(LIMIT).query(&list).await?
+        }
+        other => other?,
+    };
     let programs = rows::programs(connection, id).await?;
     let mut sessions = Vec::with_capacity(answer.len());
     for row in &answer {

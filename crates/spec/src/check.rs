@@ -150,6 +150,7 @@ impl<'a> Document<'a> {
             cloudstack,
             openstack,
             ha,
+            kill: self.kill(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! checked in `check`.
 
 use crate::keys_ha::{HA_KEYS, HA_SECTIONS};
+use crate::keys_kill::{KILL_KEYS, KILL_SECTIONS};
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -54,19 +55,23 @@ const BASE_SECTIONS: &[(&str, &str)] = &[
 
 /// Sections with what they are for, in the order of the reference.
 pub(crate) const SECTIONS: &[(&str, &str)] = &{
-    let mut all = [("", ""); BASE_SECTIONS.len() + HA_SECTIONS.len()];
-    let (base, ha) = all.split_at_mut(BASE_SECTIONS.len());
+    let mut all = [("", ""); BASE_SECTIONS.len() + HA_SECTIONS.len() + KILL_SECTIONS.len()];
+    let (base, rest) = all.split_at_mut(BASE_SECTIONS.len());
+    let (ha, kill) = rest.split_at_mut(HA_SECTIONS.len());
     base.copy_from_slice(BASE_SECTIONS);
     ha.copy_from_slice(HA_SECTIONS);
+    kill.copy_from_slice(KILL_SECTIONS);
     all
 };
 
 /// Every key; those of a section are in the order of the reference.
 pub const KEYS: &[Key] = &{
-    let mut all = [key("", "", "", "", "", ""); BASE_KEYS.len() + HA_KEYS.len()];
-    let (base, ha) = all.split_at_mut(BASE_KEYS.len());
+    let mut all = [key("", "", "", "", "", ""); BASE_KEYS.len() + HA_KEYS.len() + KILL_KEYS.len()];
+    let (base, rest) = all.split_at_mut(BASE_KEYS.len());
+    let (ha, kill) = rest.split_at_mut(HA_KEYS.len());
     base.copy_from_slice(BASE_KEYS);
     ha.copy_from_slice(HA_KEYS);
+    kill.copy_from_slice(KILL_KEYS);
     all
 };
 
@@ -494,7 +499,7 @@ pub(crate) const VARIABLE_EXAMPLES: &[(&str, &str)] =
 
 /// A section as it is written: `[name]`, or `[[name]]` where there may be several.
 pub(crate) fn title(section: &str) -> String {
-    if matches!(section, "node" | "openstack.service" | "ha.witness") {
+    if matches!(section, "node" | "openstack.service" | "ha.witness" | "kill.rule") {
         format!("[[{section}]]")
     } else {
         format!("[{section}]")

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::ha_model::Ha;
+use crate::kill_rules::Kill;
 
 /// What is wanted of one cluster: the content of one `mainstay.toml`, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +45,9 @@ pub struct Spec {
     pub openstack: Option<OpenStack>,
     /// `[ha]`, `None` when no agents are wanted.
     pub ha: Option<Ha>,
+    /// `[kill]`, `None` when no sessions are to be ended by rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill: Option<Kill>,
 }
 
 /// `[cluster]`: what the servers are together.

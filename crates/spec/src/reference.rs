@@ -1,6 +1,7 @@
 //! The reference of `mainstay.toml`, generated from the table of keys.
 
 use crate::keys::{KEYS, SECTIONS, VARIABLE_EXAMPLES};
+use crate::keys_kill::is_in_example;
 
 /// `docs/spec.md`, whole.
 #[must_use]
@@ -37,7 +38,7 @@ pub fn reference() -> String {
             ));
         }
         text.push_str(&format!("\n```toml\n{title}\n"));
-        for key in KEYS.iter().filter(|key| key.section == *section) {
+        for key in KEYS.iter().filter(|key| key.section == *section && is_in_example(key)) {
             text.push_str(&format!("{} = {}\n", key.name, key.example));
         }
         text.push_str("```\n");

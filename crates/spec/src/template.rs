@@ -7,6 +7,7 @@ use flavor::Vendor;
 use ipnet::IpNet;
 
 use crate::keys::{KEYS, Key, SECTIONS, VARIABLE_EXAMPLES};
+use crate::keys_kill::is_in_example;
 use crate::model::Cloud;
 use crate::values::{self, NetworkUse};
 
@@ -58,7 +59,7 @@ pub fn template(cloud: Cloud, found: &Found) -> String {
             "cloudstack" => cloud == Cloud::Cloudstack,
             "cloudstack.properties" => found.properties_file.is_some(),
             "openstack" => cloud == Cloud::Openstack,
-            "openstack.service" | "config.variables" | "ha" => false,
+            "openstack.service" | "config.variables" | "ha" | "kill" | "kill.rule" => false,
             other => !other.starts_with("ha."),
         };
         let of_another_cloud = (section.starts_with("cloudstack") && cloud != Cloud::Cloudstack)
@@ -84,7 +85,7 @@ fn write_section(
     for (name, value) in VARIABLE_EXAMPLES.iter().filter(|_| section == "config.variables") {
         text.push_str(&format!("#{name} = {value}\n"));
     }
-    for key in KEYS.iter().filter(|key| key.section == section) {
+    for key in KEYS.iter().filter(|key| key.section == section && is_in_example(key)) {
         let value = chosen(section, key.name, cloud, found).filter(|_| written);
         let remark = match (&value, guessed(section, key.name, found)) {
             (Some(_), true) => " Not found on this host: change this example.".to_owned(),

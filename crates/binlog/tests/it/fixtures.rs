@@ -37,7 +37,7 @@ fn lines(log: &[u8]) -> (Vec<String>, Walked) {
             }
             Event::Query(query) => lines.push(format!("{inner}{kind} {}", query.text())),
             Event::RowsStatement(text) => {
-                lines.push(format!("{inner}{kind} {}", String::from_utf8_lossy(text)))
+                lines.push(format!("{inner}{kind} {}", String::from_utf8_lossy(text)));
             }
             Event::Start(start) => lines.push(format!("{inner}{kind} {}", start.gtid.unwrap())),
             other => lines.push(format!("{inner}{kind} {other:?}")),

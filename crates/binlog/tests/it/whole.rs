@@ -121,8 +121,7 @@ fn the_log_is_undone_from_its_end_and_ddl_is_an_obstacle() {
 fn the_log_is_written_forwards_as_it_happened() {
     for is_mariadb in [false, true] {
         let log = Made::full(is_mariadb);
-        let kit =
-            replayed(&log.bytes, Direction::Forward, ReplayOptions::default(), ReadOptions::default());
+        let kit = replayed(&log.bytes, Direction::Forward, ReplayOptions::default(), ReadOptions::default());
         let lines: Vec<&str> = kit.text.lines().collect();
         let count = |text: &str| lines.iter().filter(|line| line.starts_with(text)).count();
         assert_eq!((count("INSERT INTO `d`.`t`"), count("UPDATE `d`.`u`")), (6, 3), "{}", kit.text);
@@ -147,8 +146,7 @@ fn a_transaction_without_an_end_is_not_undone() {
 fn found(log: &[u8], actions: &[Action], condition: Option<&str>, rows_min: u64) -> Vec<Match> {
     let predicate = condition.map(|text| text.parse().unwrap());
     let select = Select::default();
-    let mut finder =
-        Finder::new(FindOptions { select, actions: actions.to_vec(), rows_min, predicate });
+    let mut finder = Finder::new(FindOptions { select, actions: actions.to_vec(), rows_min, predicate });
     finder.begin_log("log", true, true);
     let mut matches = Vec::new();
     let mut take = |found: Match| matches.push(found);
@@ -168,10 +166,10 @@ fn the_event_that_did_it_is_found_with_what_to_stop_before() {
         assert_eq!(drops[0].position, u64::try_from(events[events.len() - 2]).unwrap());
         assert_eq!(drops[0].thread_id, Some(9));
         let rows = found(&log.bytes, &[Action::Insert, Action::Delete], Some("id = 2 and name like 'a%'"), 1);
-        assert_eq!(rows.iter().map(|it| (it.action, it.rows)).collect::<Vec<_>>(), [
-            (Action::Insert, Some(1)),
-            (Action::Delete, Some(1))
-        ]);
+        assert_eq!(
+            rows.iter().map(|it| (it.action, it.rows)).collect::<Vec<_>>(),
+            [(Action::Insert, Some(1)), (Action::Delete, Some(1))]
+        );
         assert_eq!(found(&log.bytes, &[Action::Insert], None, 3), []);
         assert_eq!(found(&log.bytes, &[Action::Insert], None, 2).len(), 3);
     }

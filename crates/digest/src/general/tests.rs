@@ -35,7 +35,12 @@ fn digest_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Digest, Skipped,
 /// Each class: its key, events, users, databases, first and last moment.
 fn shown(digest: &Digest) -> Vec<String> {
     let words = |tally: &crate::tally::Tally| {
-        tally.ranked().iter().map(|(word, _)| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(",")
+        tally
+            .ranked()
+            .iter()
+            .map(|(word, _)| String::from_utf8_lossy(word).into_owned())
+            .collect::<Vec<_>>()
+            .join(",")
     };
     let moment = |moment: Option<Moment>| moment.map_or_else(String::new, |moment| moment.to_string());
     let line = |class: &crate::class::Class| {
@@ -65,17 +70,20 @@ fn logs_of_both_vendors_are_read() {
     assert_eq!(
         shown(&digest)[2..],
         [
-            "select a from t where b=?|1|root||2024-01-02T03:04:05|2024-01-02T03:04:05".replace("b=?", "b = ?"),
+            "select a from t where b=?|1|root||2024-01-02T03:04:05|2024-01-02T03:04:05"
+                .replace("b=?", "b = ?"),
             "use ?|1|root|cloud|2024-01-02T03:04:05|2024-01-02T03:04:05".to_owned(),
             "select ?|1|root|cloud|2024-01-02T03:04:05|2024-01-02T03:04:05".to_owned(),
-            "administrator command: Close stmt|1|root|cloud|2024-01-02T03:04:05|2024-01-02T03:04:05".to_owned(),
+            "administrator command: Close stmt|1|root|cloud|2024-01-02T03:04:05|2024-01-02T03:04:05"
+                .to_owned(),
         ]
     );
 }
 
 #[test]
 fn what_is_no_entry_is_counted() {
-    let (digest, skipped, _) = digest_of([&b"garbage\nmore\n\t\t     8 Query\tselect 1\n\t\t 8 Query\t\n"[..]]);
+    let (digest, skipped, _) =
+        digest_of([&b"garbage\nmore\n\t\t     8 Query\tselect 1\n\t\t 8 Query\t\n"[..]]);
     assert_eq!(digest.classes().len(), 1);
     assert_eq!((skipped.records, skipped.bytes), (2, 13 + 12));
 }

@@ -4,6 +4,7 @@ mod plot;
 
 use std::fmt::Write as _;
 
+use super::text::{example_title, rows_of, rows_title};
 use super::units::{bytes, count, of, seconds};
 use crate::amount::Amount;
 use crate::report::{ClassReport, Figures, Report};
@@ -106,15 +107,15 @@ fn profile(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "<h2>By {}</h2>\n<div class=\"scroll\"><table><tr><th></th><th class=\"l\">share</th><th></th><th>events</th>\
-        <th>time</th><th>mean</th><th>p95</th><th>longest</th><th>rows examined</th><th class=\"l\">statement</th></tr>",
-        escape(&report.order_by)
+        <th>time</th><th>mean</th><th>p95</th><th>longest</th><th>{}</th><th class=\"l\">statement</th></tr>",
+        escape(&report.order_by),
+        rows_title(report)
     )?;
     for class in &report.classes {
         let figures = &class.figures;
         let time = figures.metrics.get("Query_time");
         let cell = |value: Option<f64>| value.map_or_else(String::new, seconds);
-        let rows =
-            figures.metrics.get("Rows_examined").map_or_else(String::new, |rows| count(rows.sum.as_f64()));
+        let rows = rows_of(report, class).map_or_else(String::new, |rows| count(rows.sum.as_f64()));
         writeln!(
             out,
             "<tr><td>{rank}</td><td class=\"l\"><span class=\"bar\"><i style=\"width:{share:.1}%\"></i></span></td>\
@@ -218,13 +219,10 @@ fn detail(report: &Report, class: &ClassReport, out: &mut String) -> std::fmt::R
         writeln!(out, "<pre>{}</pre>", escape(&cut(&class.key, STATEMENT_CHARS)))?;
     }
     if let Some(example) = &class.example {
-        let at = example.at.as_deref().unwrap_or("an unknown time");
         writeln!(
             out,
-            "<div>The worst, {} at {}, byte {}:</div><pre>{}</pre>",
-            seconds(example.query_time.as_f64()),
-            escape(at),
-            example.offset,
+            "<div>{}:</div><pre>{}</pre>",
+            escape(&example_title(report, class, example)),
             escape(&cut(&example.statement, STATEMENT_CHARS))
         )?;
     }
@@ -246,7 +244,7 @@ fn numbers(figures: &Figures, with_share: bool, out: &mut String) -> std::fmt::R
         writeln!(out, "<tr><td class=\"l\">{}</td>{share}{cells}</tr>", escape(name))?;
     }
     for (name, flag) in figures.flags.iter().filter(|(_, flag)| flag.yes > 0) {
-        let share = as_f64(flag.yes) / as_f64(flag.total.max(1)) * 100.0;
+        let share = as_f64(flag.yes) / as_f64(figures.events.max(1)) * 100.0;
         let columns = if with_share { 6 } else { 5 };
         writeln!(
             out,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::units::{bytes, count, of, seconds};
 use crate::baseline::{Change, Side};
-use crate::report::{ClassReport, Figures, Report, Word};
+use crate::report::{ClassReport, ExampleReport, Figures, Metric, Report, Word};
 
 /// Characters of a statement in the table.
 const ITEM_CHARS: usize = 60;
@@ -94,31 +94,32 @@ fn changed(changes: &[Change]) -> Vec<Vec<String>> {
 
 fn head(report: &Report, out: &mut String) -> std::fmt::Result {
     for file in &report.files {
-        writeln!(out, "{}  {}", file.name, bytes(as_f64(file.bytes)))?;
+        // What is no file has no size.
+        let size = if file.bytes > 0 { format!("  {}", bytes(as_f64(file.bytes))) } else { String::new() };
+        let problem = if file.problem.is_some() { ", not read to its end" } else { "" };
+        writeln!(out, "{}{size}{problem}", cut(&file.name, STATEMENT_CHARS))?;
     }
     let Figures { events, per_second, concurrency, .. } = report.total;
     let what = if report.group_by == "fingerprint" { "kinds of statements" } else { "groups" };
-    writeln!(
-        out,
-        "{} events, {} {what}{}",
-        count(as_f64(events)),
-        report.classes_total,
-        span(&report.total)
-    )?;
+    writeln!(out, "{}, {} {what}{}", events_text(events), report.classes_total, span(&report.total))?;
     if report.total.span_seconds > 0 {
-        writeln!(out, "{} a second, {concurrency:.2} at a time on average", count(round(per_second)))?;
+        write!(out, "{} a second", count(round(per_second)))?;
+        if has_times(&report.total) {
+            write!(out, ", {concurrency:.2} at a time on average")?;
+        }
+        out.push('\n');
     }
     let skipped = &report.skipped;
     for (number, what) in [
-        (skipped.records, "records skipped: torn, or without a statement"),
-        (skipped.bytes, "bytes skipped with them, or because they belong to no record"),
+        (skipped.records, "records skipped, torn or without a statement"),
+        (skipped.bytes, "bytes skipped, of those or of no record"),
         (skipped.long_statements, "statements longer than 1 MiB, of which only the beginning was read"),
         (skipped.values, "values not understood"),
-        (report.left_out, "events left out as asked"),
+        (report.left_out, "events left out, as asked"),
         (report.events_beyond_classes_max, "events of kinds beyond the most that are kept apart"),
     ] {
         if number > 0 {
-            writeln!(out, "{} {what}", count(as_f64(number)))?;
+            writeln!(out, "{what}: {}", count(as_f64(number)))?;
         }
     }
     out.push('\n');
@@ -133,6 +134,14 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
 #[expect(clippy::cast_precision_loss, reason = "shown with four digits")]
 const fn as_f64(number: u64) -> f64 {
     number as f64
+}
+
+fn has_times(figures: &Figures) -> bool {
+    figures.metrics.contains_key("Query_time")
+}
+
+fn events_text(events: u64) -> String {
+    if events == 1 { "1 event".to_owned() } else { format!("{} events", count(as_f64(events))) }
 }
 
 fn round(number: f64) -> f64 {
@@ -158,16 +167,13 @@ fn profile(report: &Report) -> String {
         "mean",
         "p95",
         "longest",
-        "rows examined",
+        rows_title(report),
         "statement",
     ];
     let mut rows = vec![title.map(str::to_owned).to_vec()];
     for class in &report.classes {
         let time = class.figures.metrics.get("Query_time");
-        let time = |value: fn(&crate::report::Metric) -> f64| {
-            time.map_or_else(String::new, |time| seconds(value(time)))
-        };
-        let rows_examined = class.figures.metrics.get("Rows_examined");
+        let time = |value: fn(&Metric) -> f64| time.map_or_else(String::new, |time| seconds(value(time)));
         rows.push(vec![
             format!("{}{}", class.rank, if class.is_outlier { "*" } else { "" }),
             class.query_id.clone(),
@@ -177,21 +183,52 @@ fn profile(report: &Report) -> String {
             time(|time| time.mean),
             time(|time| time.pct_95),
             time(|time| time.max.as_f64()),
-            rows_examined.map_or_else(String::new, |rows| count(rows.sum.as_f64())),
+            rows_of(report, class).map_or_else(String::new, |rows| count(rows.sum.as_f64())),
             cut(if class.item.is_empty() { &class.key } else { &class.item }, ITEM_CHARS),
         ]);
     }
     if let Some(others) = &report.others {
         let what = format!("{} more", others.classes);
         let mut row = vec![String::new(), what, percent(others.share), count(as_f64(others.events))];
-        row.push(seconds(others.query_time));
+        if report.total.metrics.contains_key("Query_time") {
+            row.push(seconds(others.query_time));
+        }
         rows.push(row);
     }
-    let mut text = table(&rows);
+    let mut text = table(&without_empty_columns(rows));
     if report.classes.iter().any(|class| class.is_outlier) {
         text.push_str("* beyond the limit, shown as an outlier\n");
     }
     text
+}
+
+/// Rows that are told of each class: of statements that only change, those changed.
+pub(super) fn rows_title(report: &Report) -> &'static str {
+    if report.total.metrics.contains_key("Rows_examined") { "rows examined" } else { "rows affected" }
+}
+
+/// So many rows.
+pub(super) fn rows_of<'r>(report: &Report, class: &'r ClassReport) -> Option<&'r Metric> {
+    let metrics = &class.figures.metrics;
+    if report.total.metrics.contains_key("Rows_examined") {
+        metrics.get("Rows_examined")
+    } else {
+        metrics.get("Rows_affected")
+    }
+}
+
+/// A table without the columns of which only the title is there, such as times of a log that has none.
+fn without_empty_columns(mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let columns = rows.first().map_or(0, Vec::len);
+    for at in (1..columns).rev() {
+        let is_empty = |row: &Vec<String>| row.get(at).is_none_or(String::is_empty);
+        if rows.iter().skip(1).all(is_empty) {
+            for row in rows.iter_mut().filter(|row| row.len() > at) {
+                row.remove(at);
+            }
+        }
+    }
+    rows
 }
 
 fn percent(share: f64) -> String {
@@ -209,11 +246,17 @@ fn cut(text: &str, chars: usize) -> String {
 fn detail(report: &Report, class: &ClassReport, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n{}. {}  {}", class.rank, class.query_id, cut(&class.item, ITEM_CHARS))?;
     let figures = &class.figures;
-    write!(out, "{} events{}", count(as_f64(figures.events)), span(figures))?;
+    write!(out, "{}{}", events_text(figures.events), span(figures))?;
     if figures.span_seconds > 0 {
-        write!(out, "; {} a second, {:.2} at a time", count(round(figures.per_second)), figures.concurrency)?;
+        write!(out, "; {} a second", count(round(figures.per_second)))?;
+        if has_times(figures) {
+            write!(out, ", {:.2} at a time", figures.concurrency)?;
+        }
     }
-    writeln!(out, "; variance over mean {:.2}", class.variance_to_mean)?;
+    if has_times(figures) {
+        write!(out, "; variance over mean {:.2}", class.variance_to_mean)?;
+    }
+    out.push('\n');
     let mut rows = vec![numbers_title()];
     rows.extend(numbers(figures, Some(&report.total)));
     out.push_str(&table(&rows));
@@ -226,16 +269,28 @@ fn detail(report: &Report, class: &ClassReport, out: &mut String) -> std::fmt::R
         writeln!(out, "{}", cut(&class.key, STATEMENT_CHARS))?;
     }
     if let Some(example) = &class.example {
-        let at = example.at.as_deref().unwrap_or("an unknown time");
-        writeln!(
-            out,
-            "the worst, {} at {at}, byte {}:",
-            seconds(example.query_time.as_f64()),
-            example.offset
-        )?;
+        writeln!(out, "{}:", example_title(report, class, example))?;
         writeln!(out, "  {}", cut(&example.statement, STATEMENT_CHARS))?;
     }
     Ok(())
+}
+
+/// What an example is the worst of, and where it stands.
+pub(super) fn example_title(report: &Report, class: &ClassReport, example: &ExampleReport) -> String {
+    let mut title = if class.figures.metrics.contains_key("Query_time") {
+        format!("the worst, {}", seconds(example.query_time.as_f64()))
+    } else {
+        "an example".to_owned()
+    };
+    if let Some(at) = &example.at {
+        title.push_str(&format!(" at {at}"));
+    }
+    let file = report.files.get(example.file as usize).filter(|file| file.bytes > 0);
+    if let Some(file) = file {
+        let name = if report.files.len() > 1 { format!(" of {}", file.name) } else { String::new() };
+        title.push_str(&format!(", byte {}{name}", example.offset));
+    }
+    title
 }
 
 fn numbers_title() -> Vec<String> {
@@ -269,7 +324,7 @@ fn numbers(figures: &Figures, total: Option<&Figures>) -> Vec<Vec<String>> {
 }
 
 /// The numbers that every log has first, the others by name.
-fn ordered(figures: &Figures) -> Vec<(&String, &crate::report::Metric)> {
+fn ordered(figures: &Figures) -> Vec<(&String, &Metric)> {
     let first = ["Query_time", "Lock_time", "Rows_sent", "Rows_examined", "Rows_affected", "Bytes_sent"];
     let mut ordered: Vec<_> = figures.metrics.iter().collect();
     ordered.sort_by_key(|(name, _)| first.iter().position(|it| it == name).unwrap_or(first.len()));
@@ -281,7 +336,7 @@ fn flags_and_words(figures: &Figures, out: &mut String) -> std::fmt::Result {
         .flags
         .iter()
         .filter(|(_, flag)| flag.yes > 0)
-        .map(|(name, flag)| format!("{name} {}", percent(as_f64(flag.yes) / as_f64(flag.total.max(1)))))
+        .map(|(name, flag)| format!("{name} {}", percent(as_f64(flag.yes) / as_f64(figures.events.max(1)))))
         .collect();
     if !flags.is_empty() {
         writeln!(out, "yes: {}", flags.join(", "))?;

@@ -345,6 +345,7 @@ impl Reader {
             return;
         }
         self.events += 1;
+        self.skipped.records += u64::from(holds_another(statement));
         self.skipped.values += self.values_skipped;
         self.skipped.long_statements += u64::from(is_cut);
         let prefix_bytes =
@@ -395,6 +396,15 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether another record was written into a statement, by a server that does not wait for its turn.
+#[inline]
+fn holds_another(statement: &[u8]) -> bool {
+    memchr(b'#', statement).is_some_and(|at| {
+        let rest = statement.get(at..).unwrap_or_default();
+        memmem::find(rest, b"# User@Host: ").is_some() && memmem::find(rest, b"\n# Query_time: ").is_some()
+    })
 }
 
 /// A line without its newline, and its length with it.

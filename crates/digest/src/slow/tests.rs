@@ -93,7 +93,10 @@ fn words_of_percona_s_server_are_counted_apart() {
         "{ACCOUNT}# Schema: d  Last_errno: 1062  Killed: 0\n{TIMES}# InnoDB_trx_id: 1F2E  Stored_routine: d.p\nSET timestamp=1;\nselect 1;\n"
     );
     let (lines, skipped) = read(log.as_bytes());
-    assert!(lines[0].ends_with("Last_errno=1062 Killed=0 InnoDB_trx_id=1F2E Stored_routine=d.p"), "{lines:?}");
+    assert!(
+        lines[0].ends_with("Last_errno=1062 Killed=0 InnoDB_trx_id=1F2E Stored_routine=d.p"),
+        "{lines:?}"
+    );
     assert_eq!(skipped, Skipped::default());
 }
 
@@ -112,15 +115,27 @@ fn what_is_torn_is_counted_and_the_rest_is_read() {
         (format!("{}{ACCOUNT}# Query_ti", whole(1)), vec!["select 1"], 1),
         // Two threads wrote at once, as happens on a full disk.
         (format!("{ACCOUNT}{ACCOUNT}{TIMES}SET timestamp=1;\nselect 2;\n"), vec!["select 2"], 0),
-        (format!("{ACCOUNT}{TIMES}SET timestamp=1;\nsel{}", whole(3)), vec!["sel"], 0),
+        (format!("{ACCOUNT}{TIMES}SET timestamp=1;\nsel{}", whole(3)), vec!["sel# User@Host: a[a] @ h [10.0.0.1]  Id:     8\\n# Query_time: 1.500000  Lock_time: 0.000002 Rows_sent: 1  Rows_examined: 2\\nSET timestamp=1;\\nselect 3"], 1),
         // Binary noise between records.
-        (format!("{}\u{0}\u{1}\u{2}\n{}", whole(1), whole(2)), vec!["select 1;\\n\\0\\u{1}\\u{2}", "select 2"], 0),
+        (
+            format!("{}\u{0}\u{1}\u{2}\n{}", whole(1), whole(2)),
+            vec!["select 1;\\n\\0\\u{1}\\u{2}", "select 2"],
+            0,
+        ),
         // A statement that looks like a header.
-        (format!("{ACCOUNT}{TIMES}SET timestamp=1;\nselect '\n# Query_time: 9\n';\n"), vec!["select '\\n# Query_time: 9\\n'"], 0),
+        (
+            format!("{ACCOUNT}{TIMES}SET timestamp=1;\nselect '\n# Query_time: 9\n';\n"),
+            vec!["select '\\n# Query_time: 9\\n'"],
+            0,
+        ),
         (String::new(), vec![], 0),
     ] {
         let (lines, skipped) = read(log.as_bytes());
-        assert_eq!((statements(&lines), skipped.records), (expected.iter().map(|text| (*text).to_owned()).collect(), skipped_records), "{log:?}");
+        assert_eq!(
+            (statements(&lines), skipped.records),
+            (expected.iter().map(|text| (*text).to_owned()).collect(), skipped_records),
+            "{log:?}"
+        );
     }
 }
 

@@ -9,9 +9,14 @@ use digest::filter::Filter;
 use digest::order::{Limit, OrderBy, Outliers};
 use digest::period::When;
 
+use super::{ConnectArgs, LogArgs};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum DigestArgs {
     Slow(DigestSlowArgs),
+    General(DigestGeneralArgs),
+    Binlog(DigestBinlogArgs),
+    Live(DigestLiveArgs),
 }
 
 /// Which events count, what they have in common, and what is shown of them.
@@ -31,8 +36,8 @@ pub(crate) struct DigestReportArgs {
     #[arg(long, value_name = "ATTRIBUTE:P95:EVENTS", default_value = "Query_time:1:10", value_parser = outliers)]
     pub(crate) outliers: OutliersArg,
     /// What events of a class have in common.
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t = GroupByArg::Fingerprint)]
-    pub(crate) group_by: GroupByArg,
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = DigestGroupArg::Fingerprint)]
+    pub(crate) group_by: DigestGroupArg,
     /// Make fingerprints and query ids as this pt-query-digest does, its defects included.
     #[arg(long, value_enum, value_name = "VERSION")]
     pub(crate) compat: Option<CompatArg>,
@@ -82,7 +87,7 @@ pub(crate) enum DigestOutputArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GroupByArg {
+pub(crate) enum DigestGroupArg {
     /// The fingerprint: the statement without its literals.
     Fingerprint,
     /// The account.
@@ -154,4 +159,69 @@ pub(crate) struct FollowArgs {
     /// Begin with what is in the log already.
     #[arg(long, requires = "follow")]
     pub(crate) from_start: bool,
+}
+
+/// Digest general logs: how often each kind of statement came, and from whom. They have no times.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mainstay digest general /var/log/mysql/mysql.log\n  mainstay digest general --group-by user --since 15m mysql.log\n  zstd -dc old.zst | mainstay digest general --filter 'db = nova' -"
+)]
+pub(crate) struct DigestGeneralArgs {
+    /// General logs, oldest first; plain, gzip or zstd; - is standard input.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) report: DigestReportArgs,
+    #[command(flatten)]
+    pub(crate) baseline: BaselineArgs,
+}
+
+/// Digest binary logs: which statements changed how many rows, logged as statements or as rows.
+///
+/// Rows count for the statement they came from where it is logged (binlog_rows_query_log_events, binlog_annotate_row_events),
+/// else for the verb and the table. Times are UTC. Exit code 2: the log is damaged, which is counted and shown.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mainstay digest binlog binlog.000042\n  mainstay digest binlog --order-by Bytes:sum --group-by tables binlog.0000*\n  mainstay digest binlog --from-server --socket /run/mysqld/mysqld.sock binlog.000042"
+)]
+pub(crate) struct DigestBinlogArgs {
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
+    #[command(flatten)]
+    pub(crate) report: DigestReportArgs,
+}
+
+/// Digest what a running server does now: a report each interval of what came in it.
+///
+/// From the statement digests of performance_schema where it is on, else from the process list, looked at many times a
+/// second: of that, statements that begin and end between two looks are not seen.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mainstay digest live --socket /run/mysqld/mysqld.sock\n  mainstay digest live --interval 60 --count 10 --json --defaults-file ~/.my.cnf\n  mainstay digest live --source processlist --group-by user"
+)]
+pub(crate) struct DigestLiveArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    /// Seconds of an interval.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) interval: u32,
+    /// How many intervals; 0 until interrupted.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) count: u64,
+    /// Where statements are taken from. Default: statements if performance_schema keeps them, else processlist.
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    pub(crate) source: Option<LiveSourceArg>,
+    /// Milliseconds between two looks at the process list.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=60_000))]
+    pub(crate) every: u32,
+    #[command(flatten)]
+    pub(crate) report: DigestReportArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LiveSourceArg {
+    /// performance_schema.events_statements_summary_by_digest.
+    Statements,
+    /// The process list.
+    Processlist,
 }

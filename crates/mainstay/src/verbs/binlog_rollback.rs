@@ -161,7 +161,10 @@ async fn finish(
             Some("y" | "Y" | "yes") => {}
             Some(_) => return Ok(Outcome::Negative),
             None => {
-                return Err(Failure::said("no terminal to ask on", "--yes says yes; --check changes nothing"));
+                return Err(Failure::said(
+                    "no terminal to ask on",
+                    "--yes says yes; --check changes nothing",
+                ));
             }
         }
     }

@@ -60,11 +60,7 @@ impl Logs {
             Self::Files { paths, next } => {
                 let path = paths.get(*next)?;
                 *next += 1;
-                Some(LogName {
-                    name: shown_name(path),
-                    is_first: *next == 1,
-                    is_last: *next == paths.len(),
-                })
+                Some(LogName { name: shown_name(path), is_first: *next == 1, is_last: *next == paths.len() })
             }
             Self::Stream(stream) => stream.next_log(),
         }

@@ -1,42 +1,65 @@
 //! `mainstay digest`: which of its verbs, and what they share: settings from options, and reports.
 
+use std::path::PathBuf;
+
 use digest::baseline::Comparison;
+use digest::general::GeneralLog;
 use digest::order::{OrderBy, Statistic};
 use digest::period::Now;
 use digest::report::{FileRead, Options, Report};
+use digest::sniff::Kind;
 use digest::{Digest, GroupBy, Settings, render};
 use sqltext::Rules;
+use tokio::task::block_in_place;
 
 use crate::cli::{
-    BaselineArgs, CompatArg, DigestArgs, DigestOutputArg, DigestReportArgs, DigestSlowArgs, GroupByArg,
+    BaselineArgs, CompatArg, DigestArgs, DigestGeneralArgs, DigestOutputArg, DigestReportArgs,
+    DigestSlowArgs, DigestGroupArg,
 };
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::digest_read::Gathered;
-use crate::verbs::{digest_follow, digest_read};
+use crate::verbs::{digest_binlog, digest_follow, digest_live, digest_read};
 
 pub(crate) async fn run(format: Format, args: &DigestArgs) -> Verb {
     match args {
         DigestArgs::Slow(args) if args.follow.follow => digest_follow::run(format, args).await,
-        DigestArgs::Slow(args) => slow(format, args),
+        DigestArgs::Slow(args) => block_in_place(|| slow(format, args)),
+        DigestArgs::General(args) => block_in_place(|| general(format, args)),
+        DigestArgs::Binlog(args) => digest_binlog::run(format, args).await,
+        DigestArgs::Live(args) => digest_live::run(format, args).await,
     }
 }
 
 fn slow(format: Format, args: &DigestSlowArgs) -> Verb {
     let plan = Plan::new(format, &args.report, "Query_time:sum");
-    let threads = args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        usize::from,
-    );
+    let threads = args
+        .threads
+        .map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from);
     let now = now();
     let settings = plan.settings(now);
     let gathered = digest_read::slow(&args.files, &settings, threads)?;
     let before = match baseline_settings(&args.baseline, &settings, now) {
         Some(settings) => {
-            let files =
-                if args.baseline.baseline.is_empty() { &args.files } else { &args.baseline.baseline };
+            let files = if args.baseline.baseline.is_empty() { &args.files } else { &args.baseline.baseline };
             Some(digest_read::slow(files, &settings, threads)?)
         }
+        None => None,
+    };
+    plan.show(gathered, before)
+}
+
+fn general(format: Format, args: &DigestGeneralArgs) -> Verb {
+    let plan = Plan::new(format, &args.report, "Query_time:cnt");
+    let now = now();
+    let settings = plan.settings(now);
+    let read = |files: &[PathBuf], settings: &Settings| {
+        digest_read::one_by_one::<GeneralLog>(files, settings, Kind::GeneralLog)
+    };
+    let gathered = read(&args.files, &settings)?;
+    let before = match baseline_settings(&args.baseline, &settings, now) {
+        Some(settings) if args.baseline.baseline.is_empty() => Some(read(&args.files, &settings)?),
+        Some(settings) => Some(read(&args.baseline.baseline, &settings)?),
         None => None,
     };
     plan.show(gathered, before)
@@ -82,21 +105,16 @@ impl Plan {
         Self { args: args.clone(), output, order_by }
     }
 
-    /// The layout.
-    pub(crate) const fn output(&self) -> DigestOutputArg {
-        self.output
-    }
-
     /// How events are put into classes.
     pub(crate) fn settings(&self, now: Now) -> Settings {
         let args = &self.args;
         let group_by = match args.group_by {
-            GroupByArg::Fingerprint => GroupBy::Fingerprint,
-            GroupByArg::User => GroupBy::User,
-            GroupByArg::Host => GroupBy::Host,
-            GroupByArg::Db => GroupBy::Db,
-            GroupByArg::Tables => GroupBy::Tables,
-            GroupByArg::Distill => GroupBy::Distill,
+            DigestGroupArg::Fingerprint => GroupBy::Fingerprint,
+            DigestGroupArg::User => GroupBy::User,
+            DigestGroupArg::Host => GroupBy::Host,
+            DigestGroupArg::Db => GroupBy::Db,
+            DigestGroupArg::Tables => GroupBy::Tables,
+            DigestGroupArg::Distill => GroupBy::Distill,
         };
         let rules = match args.compat {
             None => Rules::Own,
@@ -104,7 +122,8 @@ impl Plan {
             Some(CompatArg::Pt32) => Rules::Pt32,
         };
         // A page without a plot over time would say little.
-        let timeline = if self.output == DigestOutputArg::Html { args.timeline.or(Some(1)) } else { args.timeline };
+        let timeline =
+            if self.output == DigestOutputArg::Html { args.timeline.or(Some(1)) } else { args.timeline };
         // Where only counts are known, the longest statement is the one to show.
         let is_counted = self.order_by.statistic == Statistic::Count && self.args.order_by.is_none();
         let worst_by = if is_counted { "Query_length".to_owned() } else { self.order_by.attribute.clone() };
@@ -142,6 +161,29 @@ impl Plan {
             DigestOutputArg::Json => serde_json::to_string_pretty(report)?,
             DigestOutputArg::PtJson => render::pt_json::render(report).to_string(),
         })
+    }
+
+    /// Shows the report of one interval of several.
+    pub(crate) fn show_interval(&self, digest: &Digest, files: Vec<FileRead>) -> Result<(), Failure> {
+        let text = self.rendered(&self.report(digest, files), true)?;
+        if matches!(self.output, DigestOutputArg::Text | DigestOutputArg::PtText) {
+            let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
+            output::text(&format!("== up to {now}\n{text}"));
+        } else {
+            output::text(&text);
+        }
+        Ok(())
+    }
+
+    /// Refuses a layout that is not for several reports.
+    pub(crate) fn check_intervals(&self) -> Result<(), Failure> {
+        if self.output == DigestOutputArg::Html {
+            return Err(Failure::said(
+                "a page of HTML is for one report, not for one each interval",
+                "choose another --output, or one interval",
+            ));
+        }
+        Ok(())
     }
 
     /// Shows what was gathered, beside what was before.

@@ -11,10 +11,10 @@ use host::logs::{Followed, Follower};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::cli::{DigestOutputArg, DigestSlowArgs};
+use crate::cli::DigestSlowArgs;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
-use crate::verbs::digest::{self, Plan};
+use crate::verbs::digest::{self as shared, Plan};
 
 /// How often the file is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -30,9 +30,7 @@ pub(crate) async fn run(format: Format, args: &DigestSlowArgs) -> Verb {
         return Err(Failure::said("standard input cannot be followed", "name the log's file"));
     }
     let plan = Plan::new(format, &args.report, "Query_time:sum");
-    if plan.output() == DigestOutputArg::Html {
-        return Err(Failure::said("a page of HTML is not written again and again", "leave --follow or --output away"));
-    }
+    plan.check_intervals()?;
     let mut following = Following::new(path, !args.follow.from_start, plan)?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
@@ -81,7 +79,7 @@ impl Following {
         Ok(Self {
             follower: Follower::new(path, from_end)?,
             reader: SlowLog::default(),
-            digest: Digest::new(plan.settings(digest::now())),
+            digest: Digest::new(plan.settings(shared::now())),
             plan,
             block: vec![0; BLOCK_BYTES],
             file: FileRead { name, bytes: 0, problem: None },
@@ -128,16 +126,8 @@ impl Following {
         let mut digest = std::mem::replace(&mut self.digest, Digest::new(settings));
         digest.skip(&skipped.since(&self.skipped));
         self.skipped = skipped;
-        let report = self.plan.report(&digest, vec![self.file.clone()]);
+        let file = self.file.clone();
         self.file.bytes = 0;
-        let text = self.plan.rendered(&report, true)?;
-        let is_text = matches!(self.plan.output(), DigestOutputArg::Text | DigestOutputArg::PtText);
-        if is_text {
-            let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S");
-            output::text(&format!("== up to {now}\n{text}"));
-        } else {
-            output::text(&text);
-        }
-        Ok(())
+        self.plan.show_interval(&digest, vec![file])
     }
 }

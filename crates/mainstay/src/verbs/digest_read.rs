@@ -46,11 +46,25 @@ impl FileTally {
         Self { read, first: Vec::new(), events: 0, skipped_bytes: 0 }
     }
 
-    fn block(&mut self, block: &[u8]) {
+    /// Fills a block; less than a block is the end, or what comes before what cannot be read.
+    fn fill(&mut self, log: &mut Log, block: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match log.fill(rest) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) => {
+                    self.read.problem = Some(host::reason(&error));
+                    break;
+                }
+            }
+        }
+        let block = block.get(..filled).unwrap_or_default();
         if self.read.bytes == 0 {
             self.first = block.get(..SNIFFED_BYTES).unwrap_or(block).to_vec();
         }
-        self.read.bytes += block.len() as u64;
+        self.read.bytes += filled as u64;
+        filled
     }
 
     /// Refuses a file that is none of the logs wanted, as far as was read.
@@ -76,9 +90,15 @@ fn not_log(read: &FileRead, wanted: sniff::Kind, seems: sniff::Kind) -> Failure 
         | sniff::Kind::ErrorLog
         | sniff::Kind::Sql
         | sniff::Kind::Binary
-        | sniff::Kind::Text => "ask the server for its path: `mainstay facts`, slow_query_log_file".to_owned(),
+        | sniff::Kind::Text => {
+            "ask the server for its path: `mainstay facts`, slow_query_log_file".to_owned()
+        }
     };
-    let seems = if seems == wanted { "it has no whole record".to_owned() } else { format!("it seems to be {}", seems.name()) };
+    let seems = if seems == wanted {
+        "it has no whole record".to_owned()
+    } else {
+        format!("it seems to be {}", seems.name())
+    };
     Failure::said(format!("`{name}` is not {}: {seems}; {} bytes were read", wanted.name(), read.bytes), hint)
 }
 
@@ -101,17 +121,11 @@ pub(crate) fn one_by_one<R: LogReader + Default>(
         let mut tally = FileTally::new(log.name());
         let (events, skipped) = (reader.events(), reader.skipped().bytes);
         loop {
-            let read = match log.fill(&mut block) {
-                Ok(read) => read,
-                Err(error) => {
-                    tally.read.problem = Some(host::reason(&error));
-                    break;
-                }
-            };
+            let read = tally.fill(&mut log, &mut block);
             let bytes = block.get(..read).unwrap_or_default();
-            tally.block(bytes);
             reader.feed(bytes, &mut digest);
-            (tally.events, tally.skipped_bytes) = (reader.events() - events, reader.skipped().bytes - skipped);
+            (tally.events, tally.skipped_bytes) =
+                (reader.events() - events, reader.skipped().bytes - skipped);
             tally.check(wanted, false)?;
             if read < block.len() {
                 break;
@@ -146,7 +160,9 @@ pub(crate) fn slow(paths: &[PathBuf], settings: &Settings, threads: usize) -> Re
     for part in digests {
         match part {
             Ok(part) => digest.merge(&part),
-            Err(_) => return Err(Failure::said("a thread that read the log has failed", "try with --threads 1")),
+            Err(_) => {
+                return Err(Failure::said("a thread that read the log has failed", "try with --threads 1"));
+            }
         }
     }
     for tally in &source.tallies {
@@ -284,16 +300,7 @@ impl<'p> Source<'p> {
     /// Reads a block; less than a block is the end.
     fn fill(&mut self, block: &mut [u8]) -> usize {
         let (Some(log), Some(tally)) = (&mut self.log, self.tallies.last_mut()) else { return 0 };
-        match log.fill(block) {
-            Ok(read) => {
-                tally.block(block.get(..read).unwrap_or_default());
-                read
-            }
-            Err(error) => {
-                tally.read.problem = Some(host::reason(&error));
-                0
-            }
-        }
+        tally.fill(log, block)
     }
 
     fn position(&self) -> Position {

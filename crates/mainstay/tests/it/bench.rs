@@ -189,6 +189,13 @@ impl Bench {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// Starts the server's own client, which takes statements from its standard input.
+    pub(crate) fn shell(&self) -> Child {
+        let mut command = binary();
+        command.args(["lab", "shell", "t"]).env("MAINSTAY_LAB_DIR", &self.lab);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Runs a verb on the spec.
     pub(crate) fn on_spec(&self, verb: &[&str]) -> Ran {
         let spec = self.spec().to_string_lossy().into_owned();

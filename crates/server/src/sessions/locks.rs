@@ -20,6 +20,9 @@ const USER_LOCK: &str = "USER LEVEL LOCK";
 const NO_PLUGIN: &str =
     "MariaDB tells of metadata locks only with its plugin: INSTALL SONAME 'metadata_lock_info'";
 
+/// MySQL may be told not to list them, or have no room for them.
+const NOT_ALL: &str = "the instrument wait/lock/metadata/sql/mdl is off, or performance_schema_max_metadata_locks too low";
+
 type Found = (Seen<Vec<MetadataLock>>, Seen<Vec<UserLock>>);
 
 /// Who waits for whose rows.
@@ -64,9 +67,19 @@ pub(crate) async fn row_waits(
 pub(crate) async fn metadata(connection: &mut Connection, skipped: &mut u64) -> Result<Found, ServerError> {
     match connection.flavor().vendor {
         Vendor::MariaDb => mariadb(connection, skipped).await,
-        Vendor::MySql if has_performance_schema(connection).await? => performance_schema(connection, skipped).await,
-        Vendor::MySql => Ok(unknown(PERFORMANCE_SCHEMA_OFF)),
+        Vendor::MySql if !has_performance_schema(connection).await? => Ok(unknown(PERFORMANCE_SCHEMA_OFF)),
+        Vendor::MySql => performance_schema(connection, "the login may not read performance_schema", skipped).await,
     }
+}
+
+/// Whether the performance schema has all metadata locks: an empty list would else be taken for none.
+async fn lists_locks(connection: &mut Connection) -> Result<Option<bool>, ServerError> {
+    let instrument = "SELECT 1 FROM performance_schema.setup_instruments \
+                      WHERE NAME = 'wait/lock/metadata/sql/mdl' AND ENABLED = 'YES'";
+    let Some(rows) = ask(connection, instrument).await? else { return Ok(None) };
+    let lost = ask(connection, "SHOW GLOBAL STATUS LIKE 'Performance_schema_metadata_lock_lost'").await?;
+    let has_lost = lost.iter().flatten().any(|row| row.text_at(1).is_some_and(|count| count != "0"));
+    Ok(Some(!rows.is_empty() && !has_lost))
 }
 
 fn unknown(why: &str) -> Found {
@@ -78,10 +91,7 @@ async fn mariadb(connection: &mut Connection, skipped: &mut u64) -> Result<Found
                   WHERE PLUGIN_NAME = 'METADATA_LOCK_INFO' AND PLUGIN_STATUS = 'ACTIVE'";
     let has_plugin = ask(connection, plugin).await?.is_some_and(|rows| !rows.is_empty());
     if !has_plugin {
-        let instrument = "SELECT 1 FROM performance_schema.setup_instruments \
-                          WHERE NAME = 'wait/lock/metadata/sql/mdl' AND ENABLED = 'YES'";
-        let tells = ask(connection, instrument).await?.is_some_and(|rows| !rows.is_empty());
-        return if tells { performance_schema(connection, skipped).await } else { Ok(unknown(NO_PLUGIN)) };
+        return performance_schema(connection, NO_PLUGIN, skipped).await;
     }
     let statement = format!(
         "SELECT THREAD_ID AS session, LOCK_TYPE AS kind, TABLE_SCHEMA AS db, TABLE_NAME AS name, LOCK_MODE AS mode, \
@@ -93,7 +103,18 @@ async fn mariadb(connection: &mut Connection, skipped: &mut u64) -> Result<Found
     Ok(split(&rows, skipped))
 }
 
-async fn performance_schema(connection: &mut Connection, skipped: &mut u64) -> Result<Found, ServerError> {
+/// `why` says what it means that the schema cannot be read.
+async fn performance_schema(
+    connection: &mut Connection,
+    why: &str,
+    skipped: &mut u64,
+) -> Result<Found, ServerError> {
+    match lists_locks(connection).await? {
+        Some(true) => {}
+        // MariaDB has the schema's tables when it is off, without rows.
+        Some(false) if connection.flavor().vendor == Vendor::MySql => return Ok(unknown(NOT_ALL)),
+        Some(false) | None => return Ok(unknown(why)),
+    }
     let columns = "SELECT t.PROCESSLIST_ID AS session, m.OBJECT_TYPE AS kind, m.OBJECT_SCHEMA AS db, \
                    m.OBJECT_NAME AS name, m.LOCK_TYPE AS mode, m.LOCK_STATUS AS status \
                    FROM performance_schema.metadata_locks m \

@@ -1,6 +1,7 @@
 //! The spec as its writer meets it: good ones, bad ones, the template and the reference.
 
 mod ha;
+mod kill;
 mod refused;
 
 use std::fmt::Write;

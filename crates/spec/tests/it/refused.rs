@@ -178,6 +178,10 @@ fn every_key_is_read() {
             let witness = BTreeMap::from([("name", "\"w\""), ("address", "\"10.0.0.9\"")]);
             sections.insert("ha.witness", witness);
         }
+        if key.section.starts_with("kill") {
+            let rule = BTreeMap::from([("name", "\"r\""), ("busy_time", "\"5m\"")]);
+            sections.insert("kill.rule", rule);
+        }
         let etcd = key.section == "ha.store" && key.name != "path";
         if etcd {
             sections.entry("cluster").or_default().insert("topology", "\"replication\"");
@@ -192,7 +196,7 @@ fn every_key_is_read() {
                 text.push_str("[[node]]\nname = \"b\"\naddress = \"10.0.0.2\"\n");
             }
             for (section, keys) in sections {
-                let several = matches!(*section, "node" | "openstack.service" | "ha.witness");
+                let several = matches!(*section, "node" | "openstack.service" | "ha.witness" | "kill.rule");
                 writeln!(text, "{}", if several { format!("[[{section}]]") } else { format!("[{section}]") })
                     .unwrap();
                 for (name, value) in keys {

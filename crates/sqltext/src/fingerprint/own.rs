@@ -240,15 +240,12 @@ impl<'a> Pass<'a> {
     fn word(&mut self) {
         let from = self.out.len();
         let start = self.at;
-        let mut last = 0;
-        while let Some(byte) = self.text.get(self.at).copied() {
-            if !(byte.is_ascii_alphabetic() || byte == b'_') {
-                break;
-            }
-            self.out.push(byte.to_ascii_lowercase());
-            last = byte;
-            self.at += 1;
-        }
+        let rest = self.text.get(start..).unwrap_or_default();
+        let length = rest.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'_').count();
+        let word = rest.get(..length).unwrap_or_default();
+        self.at += length;
+        self.out.extend(word.iter().map(u8::to_ascii_lowercase));
+        let last = word.last().copied().unwrap_or_default();
         let joins_before = !matches!(self.copied, 0) && is_word(self.copied)
             || start.checked_sub(1).and_then(|at| self.text.get(at)).is_some_and(u8::is_ascii_digit);
         self.copied = last;
