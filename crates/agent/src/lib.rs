@@ -21,6 +21,7 @@ mod process;
 mod record;
 mod reseed;
 mod shown;
+mod swap;
 mod time;
 
 use std::sync::Arc;
