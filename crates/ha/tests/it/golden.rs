@@ -62,6 +62,7 @@ scenarios! {
     available_bounded_loss
     available_goes_on_alone
     available_primary_reports
+    best_candidate_least_to_apply
     best_candidate_mariadb
     best_candidate_mysql
     best_candidate_none
