@@ -335,7 +335,7 @@ fn candidates<'a>(
 }
 
 /// Transactions received and not yet executed: writes stay closed until they are.
-fn backlog(server: &ServerReport) -> u64 {
+pub(crate) fn backlog(server: &ServerReport) -> u64 {
     server.position.subtract(&server.executed).count()
 }
 

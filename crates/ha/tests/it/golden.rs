@@ -127,6 +127,8 @@ scenarios! {
     switchover_refused
     switchover_target_dies
     switchover_target_restarts
+    switchover_waits
+    switchover_waits_in_vain
     two_agents
     two_nodes_and_a_witness
     wait_for_two
