@@ -1,4 +1,5 @@
-//! Takes the guards of high availability away, one at a time, and has the simulator find what goes wrong without.
+//! Takes the guards of high availability away, one at a time, and has the simulator find what goes wrong without; where
+//! that takes more than some ten thousand runs, the scenarios of `ha` have to tell the difference.
 //!
 //! Works on a copy of the crates under `target/guards`; the project's own files are never changed.
 
@@ -238,16 +239,20 @@ fn prepare(root: &Path) -> Result<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the product's command runner is no dependency of the checks")]
-fn build(folder: &Path) -> Result<()> {
+fn cargo(folder: &Path, arguments: &[&str]) -> Result<std::process::Output> {
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(program)
+    Command::new(program)
         .current_dir(folder)
-        .args(["build", "--quiet", "--offline", "--release", "-p", "sim", "--target-dir"])
-        .arg(folder.join("target"))
-        .args(["--config", "profile.release.lto=false"])
+        .args(arguments)
+        .args(["--quiet", "--offline", "--config", "profile.release.lto=false"])
+        .env("CARGO_TARGET_DIR", folder.join("target"))
         .env("RUSTFLAGS", "-A warnings")
         .output()
-        .context("start cargo")?;
+        .context("start cargo")
+}
+
+fn build(folder: &Path) -> Result<()> {
+    let output = cargo(folder, &["build", "--release", "-p", "sim"])?;
     if !output.status.success() {
         bail!(
             "the crates do not build without the guard: {}",
@@ -282,6 +287,27 @@ fn simulate(folder: &Path, seeds: u64) -> Result<Option<String>> {
     Ok(text.lines().find(|line| line.starts_with("seed ")).map(str::to_owned))
 }
 
+/// The scenarios of `ha` that no longer go as they are written down.
+fn differing(folder: &Path) -> Result<Vec<String>> {
+    let output = cargo(folder, &["test", "-p", "ha", "--test", "it", "--no-fail-fast"])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        text.contains("test result:"),
+        "the scenarios were not run: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let scenarios = folder.join("crates/ha/tests/it/scenarios");
+    let is_scenario = |name: &String| scenarios.join(format!("{name}.txt")).exists();
+    Ok(failed(&text).into_iter().filter(is_scenario).collect())
+}
+
+/// Names below `failures:`, without their module.
+fn failed(text: &str) -> Vec<String> {
+    let names = text.rsplit_once("failures:").map_or("", |(_, names)| names).lines();
+    let names = names.filter_map(|line| line.trim().strip_prefix("golden::"));
+    names.map(str::to_owned).collect()
+}
+
 /// `seed 7: I2 at 9 ms: ...` as seed, invariant and sentence.
 fn parts(line: &str) -> (String, String, String) {
     let rest = line.trim_start_matches("seed ");
@@ -306,14 +332,27 @@ pub(crate) fn run(only: Option<&str>) -> Result<ExitCode> {
         ensure!(count == 1, "{}: the guard's text occurs {count} times: {}", guard.file, guard.find);
         put(&path, &original.replace(guard.find, guard.replace))?;
         let found = build(&folder).and_then(|()| simulate(&folder, SEEDS));
+        let found = found.with_context(|| guard.name)?;
+        let differing = if found.is_none() { differing(&folder) } else { Ok(Vec::new()) };
         put(&path, &original)?;
-        match found.with_context(|| guard.name)? {
+        let differing = differing.with_context(|| guard.name)?;
+        match found {
             Some(line) => {
                 let (seed, invariant, sentence) = parts(&line);
                 println!(
                     "| {} | {invariant} | {} | {seed} | {sentence} |",
                     guard.name,
                     guard.expected.join(", ")
+                );
+            }
+            None if !differing.is_empty() => {
+                let (count, first) = (differing.len(), differing.iter().take(3).cloned().collect::<Vec<_>>());
+                let which = if count == 1 { "scenario" } else { "scenarios" };
+                println!(
+                    "| {} | {count} {which}; no invariant in {SEEDS} runs | {} | | {} |",
+                    guard.name,
+                    guard.expected.join(", "),
+                    first.join(", ")
                 );
             }
             None => {
@@ -337,6 +376,14 @@ mod tests {
             assert_eq!(text.matches(guard.find).count(), 1, "{}: {}", guard.name, guard.find);
             assert_ne!(guard.find, guard.replace);
         }
+    }
+
+    #[test]
+    fn differing_scenarios_are_read() {
+        let text = "test golden::a ... FAILED\n\nfailures:\n\n---- golden::a stdout ----\nx\n\nfailures:\n    \
+                    golden::a\n    golden::b\n\ntest result: FAILED. 1 passed";
+        assert_eq!(failed(text), ["a", "b"]);
+        assert!(failed("test result: ok. 2 passed").is_empty());
     }
 
     #[test]

@@ -180,7 +180,6 @@ impl Node {
     }
 
     async fn claim(&mut self, claim: &Claim) -> Result<(), AgentError> {
-        self.record.change(|kept| kept.epoch = kept.epoch.max(claim.epoch))?;
         let mut compares = vec![
             compare(keys::LEADER, claim.replaces),
             compare(keys::STATE, claim.state_seen),
@@ -217,10 +216,12 @@ impl Node {
         };
         match self.store.commit(&compares, &writes).await {
             Ok(Committed::Done { revision }) => {
+                // Not before: an epoch that nobody got would look as if the store had forgotten it.
+                self.record.change(|kept| kept.epoch = kept.epoch.max(claim.epoch))?;
                 self.holding = Some(Holding { modified: Some(revision), ..holding });
                 Ok(())
             }
-            Ok(Committed::Conflict) => Err(AgentError::Refused("somebody else was first".to_owned())),
+            Ok(Committed::Conflict) => Err(AgentError::Refused("what was examined has changed".to_owned())),
             Err(error) => {
                 // Whether it is held is seen with the next look at the store.
                 if !error.wrote_nothing() {

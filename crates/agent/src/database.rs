@@ -16,6 +16,9 @@ use crate::error::AgentError;
 /// A look at the server that takes longer than this counts as no answer.
 const LOOK: Limits =
     Limits { connect: Duration::from_millis(1_000), statement: Duration::from_millis(1_000) };
+/// Threads that apply what a MariaDB replica received. They wait for the disk and for one another, so their number is
+/// not that of the cores: with 8, a synced write is shared by up to 8 commits.
+const PARALLEL_APPLIERS: u32 = 8;
 /// A change of role that takes longer failed.
 const CHANGE: Duration = Duration::from_secs(3);
 /// How long to wait for a connection that was killed to be gone.
@@ -241,12 +244,25 @@ impl Database {
             // What this node wrote itself as a primary is not in what it has replicated.
             self.change(&Sql::plain(format!("SET GLOBAL server_id = {}", own_id(config)))).await?;
             self.change(&Sql::plain("SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos")).await?;
+            self.apply_in_parallel().await;
         }
         self.take_replica_id(config, flavor).await?;
         let (change, label) = change_source(config, primary, flavor)?;
         self.change(&Sql::secret(change, label)).await?;
         self.change(&Sql::plain(statements.start_replica())).await?;
         Ok(())
+    }
+
+    /// MariaDB applies with one thread unless told, each commit waiting for the disk alone: under load a replica then
+    /// falls behind, and whoever is promoted has to apply it all first. What an operator has set higher stays. Commits
+    /// keep their order.
+    async fn apply_in_parallel(&mut self) {
+        let set = format!(
+            "SET GLOBAL slave_parallel_threads = GREATEST(@@GLOBAL.slave_parallel_threads, {PARALLEL_APPLIERS})"
+        );
+        if let Err(error) = self.change(&Sql::plain(set)).await {
+            tracing::warn!(%error, "received transactions are applied by as many threads as before");
+        }
     }
 
     /// A MariaDB replica passes over events with its own id. A node that was a primary, and whose last writes were cut

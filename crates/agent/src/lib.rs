@@ -22,6 +22,7 @@ mod process;
 mod record;
 mod reseed;
 mod shown;
+mod swap;
 mod time;
 
 use std::sync::Arc;

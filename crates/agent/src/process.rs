@@ -12,6 +12,7 @@ use server::ServerProgram;
 use spec::{Node, ServiceManager, Spec};
 
 use crate::error::AgentError;
+use crate::swap;
 
 /// How long a killed process may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
@@ -90,6 +91,12 @@ impl Process {
     /// Starts it read-only, without replication and without semi-sync. Returns once the process is there, long
     /// before it answers.
     pub(crate) async fn start(&self, role: StartRole) -> Result<(), AgentError> {
+        if swap::is_incomplete(&self.node.data_dir) {
+            let folder = self.node.data_dir.display();
+            return Err(AgentError::Refused(format!(
+                "a copy was stopped while it was put in place in {folder}"
+            )));
+        }
         if let Err(error) = server::clear_dead_socket_lock(&self.node.socket) {
             tracing::warn!(socket = %self.node.socket.display(), %error, "a dead server's socket lock stays");
         }
@@ -160,7 +167,7 @@ async fn command(spec: &Spec, node: &Node) -> Result<(Vec<String>, Flavor), Agen
         return Ok((spec.service.command.clone(), flavor));
     }
     let program = ServerProgram::find(None, spec.cluster.server).await?;
-    if !node.data_dir.join("mysql").exists() {
+    if !node.data_dir.join("mysql").exists() && !swap::is_incomplete(&node.data_dir) {
         let owner = host::users::is_root().then(|| spec.service.user.clone());
         files::ensure_dir(&node.data_dir, &Ownership { mode: 0o750, owner, group: None })?;
         program.initialise(&node.data_dir, &spec.service.user).await?;

@@ -23,6 +23,7 @@ use crate::error::AgentError;
 use crate::http::Api;
 use crate::node::{Node, target};
 use crate::process::Process;
+use crate::swap::Places;
 
 /// A copy may take this long.
 const LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -103,7 +104,8 @@ async fn clone(config: &Config, node: &spec::Node, donor: &NodeName) -> Result<(
 async fn stream(config: &Arc<Config>, node: &spec::Node, donor: &NodeName) -> Result<(), AgentError> {
     let process = Process::new(&config.spec, node).await?;
     let log = config.state_file("reseed.log");
-    let (fresh, old) = (beside(&node.data_dir, "new"), beside(&node.data_dir, "old"));
+    let places = Places::of(&node.data_dir);
+    let fresh = places.fresh.clone();
     remove_folder(&fresh).await?;
     let owner = process.data_owner().map(str::to_owned);
     files::ensure_dir(&fresh, &Ownership { mode: 0o750, owner: owner.clone(), group: None })?;
@@ -118,12 +120,10 @@ async fn stream(config: &Arc<Config>, node: &spec::Node, donor: &NodeName) -> Re
         chown.timeout(Duration::from_secs(600)).run().await?;
     }
     process.kill().await?;
-    remove_folder(&old).await?;
-    rename(&node.data_dir, &old).await?;
-    if let Err(error) = rename(&fresh, &node.data_dir).await {
-        rename(&old, &node.data_dir).await?;
-        return Err(error);
-    }
+    remove_folder(&places.old).await?;
+    let swapping = places.clone();
+    let swapped = tokio::task::spawn_blocking(move || swapping.swap()).await;
+    swapped.map_err(|error| AgentError::Refused(format!("putting the copy in place ended: {error}")))??;
     process.start(StartRole::Keep).await?;
     let mut database = Database::new(target(config, node));
     let deadline = tokio::time::Instant::now() + START_LIMIT;
@@ -135,7 +135,7 @@ async fn stream(config: &Arc<Config>, node: &spec::Node, donor: &NodeName) -> Re
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     database.adopt_history(&position).await?;
-    remove_folder(&old).await
+    remove_folder(&places.old).await
 }
 
 /// Streams the donor's backup into a folder. Answers with the donor's history before the backup.
@@ -210,17 +210,6 @@ fn read_position(folder: &Path) -> Result<GtidSet, AgentError> {
         Some(error) => Err(error.into()),
         None => Ok(GtidSet::default()),
     }
-}
-
-fn beside(data_dir: &Path, what: &str) -> PathBuf {
-    let mut name = data_dir.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".mainstay-{what}"));
-    data_dir.with_file_name(name)
-}
-
-async fn rename(from: &Path, to: &Path) -> Result<(), AgentError> {
-    let what = format!("moving {} to {}", from.display(), to.display());
-    tokio::fs::rename(from, to).await.map_err(AgentError::system(what))
 }
 
 async fn remove_folder(folder: &Path) -> Result<(), AgentError> {

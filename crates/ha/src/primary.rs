@@ -3,12 +3,26 @@
 use crate::ackers;
 use crate::action::{Action, Decision};
 use crate::decide::{ineligible, is_blank};
-use crate::election::{could_be_replaced, is_intact};
-use crate::model::{Ask, Health, Lineage, Member, NodeName, Request, State};
+use crate::election::{backlog, could_be_replaced, is_intact};
+use crate::model::{Ask, Health, Lineage, Member, Millis, NodeName, Request, State};
 use crate::view::Seen;
 
 /// A replica that lacks this many transactions is not handed over to: the writes would be closed for too long.
 const HANDOVER_LAG_MAX: u64 = 10_000;
+
+/// With more transactions to apply than this, a handover waits: writes would be closed until they are applied.
+const HANDOVER_BACKLOG_MAX: u64 = 100;
+
+/// Whoever asked is told after this time that a handover waits in vain; a client asks for a minute.
+const HANDOVER_PATIENCE: Millis = 30_000;
+
+/// What an operator's request comes to.
+enum Asked {
+    Nothing,
+    Decides(Decision),
+    /// For what, as the end of a sentence.
+    Waits(String),
+}
 
 pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     let lineage = &state.lineage;
@@ -27,9 +41,15 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     if let Some(silence) = silence {
         return Decision::acts(format!("primary in epoch {}; {silence}", lineage.epoch), actions);
     }
-    if let Some(decision) = asked(seen, state) {
-        return decision;
+    let asked = asked(seen, state);
+    if !matches!(asked, Asked::Waits(_)) {
+        seen.memory.handover_since = None;
     }
+    let waits = match asked {
+        Asked::Decides(decision) => return decision,
+        Asked::Waits(what) => format!("; {what}"),
+        Asked::Nothing => String::new(),
+    };
     // While commits are acknowledged by this node alone, `ackers` knows when they have to wait again.
     if !lineage.sync.asynchronous && server.waits != Some(lineage.sync.need) {
         actions.push(Action::SetWaiting(Some(lineage.sync.need)));
@@ -43,7 +63,8 @@ pub(crate) fn lead(seen: &mut Seen<'_>, state: &State) -> Decision {
     }
     let changes = ackers::maintain(seen, state);
     actions.extend(changes.actions);
-    let sentence = format!("primary in epoch {}; {}{}", lineage.epoch, changes.sentence, full_disks(seen));
+    let full = full_disks(seen);
+    let sentence = format!("primary in epoch {}; {}{full}{waits}", lineage.epoch, changes.sentence);
     Decision::acts(sentence, actions)
 }
 
@@ -129,8 +150,43 @@ fn was_heard_since(seen: &Seen<'_>, node: &NodeName, going_on_for: u64) -> bool 
 }
 
 /// What an operator asks the primary.
-fn asked(seen: &Seen<'_>, state: &State) -> Option<Decision> {
-    let request = &seen.shared.request.as_ref()?.value;
+fn asked(seen: &mut Seen<'_>, state: &State) -> Asked {
+    let Some(request) = seen.shared.request.as_ref().map(|request| &request.value) else {
+        return Asked::Nothing;
+    };
+    if let Ask::Switchover { to } = &request.ask
+        && request.epoch == state.epoch
+    {
+        return hand_over(seen, state, request, to.as_ref());
+    }
+    answered(seen, state, request).map_or(Asked::Nothing, Asked::Decides)
+}
+
+fn hand_over(seen: &mut Seen<'_>, state: &State, request: &Request, to: Option<&NodeName>) -> Asked {
+    let refused = |text: String| {
+        let answer = Action::Answer { id: request.id.clone(), done: false, text: text.clone() };
+        Asked::Decides(Decision::acts(text, vec![Action::Renew, answer]))
+    };
+    let (to, backlog) = match handover_target(seen, state, to) {
+        Ok(target) => target,
+        Err(why) => return refused(why),
+    };
+    if backlog <= HANDOVER_BACKLOG_MAX {
+        let sentence = format!("an operator asked to hand over to {to}");
+        return Asked::Decides(Decision::acts(sentence, vec![Action::Renew, Action::HandOver { to }]));
+    }
+    let since = *seen.memory.handover_since.get_or_insert(seen.view.now);
+    if seen.view.now.saturating_sub(since) >= HANDOVER_PATIENCE {
+        return refused(format!(
+            "{to} has had more than {HANDOVER_BACKLOG_MAX} transactions to apply for {} s (now {backlog}), and writes would be \
+             closed until it has: ask again when less is written",
+            HANDOVER_PATIENCE / 1000
+        ));
+    }
+    Asked::Waits(format!("handing over when {to} has applied {backlog} transactions"))
+}
+
+fn answered(seen: &Seen<'_>, state: &State, request: &Request) -> Option<Decision> {
     let answer = |done: bool, text: String| {
         let id = request.id.clone();
         Decision::acts(text.clone(), vec![Action::Renew, Action::Answer { id, done, text }])
@@ -140,13 +196,6 @@ fn asked(seen: &Seen<'_>, state: &State) -> Option<Decision> {
         return Some(answer(done, text));
     }
     match &request.ask {
-        Ask::Switchover { to } => Some(match handover_target(seen, state, to.as_ref()) {
-            Ok(to) => Decision::acts(
-                format!("an operator asked to hand over to {to}"),
-                vec![Action::Renew, Action::HandOver { to }],
-            ),
-            Err(why) => answer(false, why),
-        }),
         Ask::Failover { to } if to == seen.view.me => {
             Some(answer(true, format!("{to} is the primary already")))
         }
@@ -164,7 +213,7 @@ fn asked(seen: &Seen<'_>, state: &State) -> Option<Decision> {
         Ask::Reinit { node } if node == seen.view.me => {
             Some(answer(false, format!("{node} is the primary: its data is the cluster's")))
         }
-        Ask::Reinit { .. } => None,
+        Ask::Reinit { .. } | Ask::Switchover { .. } => None,
     }
 }
 
@@ -183,15 +232,11 @@ fn outdated(request: &Request, me: &NodeName, state: &State) -> (bool, String) {
     }
 }
 
-/// Whom to hand over to.
+/// Whom to hand over to, and how many transactions it has to apply.
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn handover_target(
-    seen: &Seen<'_>,
-    state: &State,
-    to: Option<&NodeName>,
-) -> Result<NodeName, String> {
+fn handover_target(seen: &Seen<'_>, state: &State, to: Option<&NodeName>) -> Result<(NodeName, u64), String> {
     if to == Some(seen.view.me) {
         return Err(format!("{} is the primary already", seen.view.me));
     }
@@ -204,7 +249,7 @@ pub(crate) fn handover_target(
         let Some(member) = seen.fresh(to).filter(|_| seen.policy.nodes.contains(to)) else {
             return Err(format!("{to} does not report, or is no node of this cluster"));
         };
-        return ready(to, member).map(|()| to.clone());
+        return ready(to, member).map(|()| (to.clone(), backlog(&member.server)));
     }
     let mut vetoes = Vec::new();
     let mut able: Vec<(&NodeName, &Member)> = Vec::new();
@@ -214,8 +259,11 @@ pub(crate) fn handover_target(
             Err(veto) => vetoes.push(veto),
         }
     }
-    able.sort_by_key(|(name, member)| (u32::MAX - member.tags.promotion, (*name).clone()));
-    let best = able.first().map(|(name, _)| (*name).clone());
+    able.sort_by_key(|(name, member)| {
+        let has_to_apply = backlog(&member.server) > HANDOVER_BACKLOG_MAX;
+        (has_to_apply, u32::MAX - member.tags.promotion, (*name).clone())
+    });
+    let best = able.first().map(|(name, member)| ((*name).clone(), backlog(&member.server)));
     best.ok_or_else(|| format!("nobody can take over: {}", vetoes.join("; ")))
 }
 

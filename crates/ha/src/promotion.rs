@@ -78,8 +78,9 @@ fn lost_since_handover(server: &ServerReport, lineage: &Lineage) -> Option<GtidS
 /// All is applied: the state is written with those who may acknowledge, everybody else is shut out, then writes open.
 fn open(seen: &Seen<'_>, state: &State, epoch: u64, mut actions: Vec<Action>) -> Decision {
     let sync = first_sync(seen, &state.lineage);
-    if seen.server().following.is_some() {
-        actions.push(Action::Detach);
+    // Where it is stopped, forgetting it has time until writes are open: it takes the server several synced writes.
+    if seen.server().following.is_some() && seen.view.local.frozen != Some(state.lineage.epoch) {
+        actions.push(Action::Freeze(state.lineage.epoch));
     }
     for node in seen.policy.nodes.iter().filter(|node| *node != seen.view.me) {
         let listed = sync.ackers.contains_key(node);

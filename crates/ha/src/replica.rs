@@ -54,24 +54,27 @@ pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Dec
         }
         Health::Running => {}
     }
+    // At once with what follows: until a replica is connected, the new primary's commits wait.
+    let mut first = Vec::new();
     if local.frozen.is_some() {
         seen.memory.started_at = None;
         seen.memory.stopped_in = Some(seen.server().incarnation);
-        return Decision::act(format!("{who}; replication may go on here"), Action::Unfreeze);
+        first.push(Action::Unfreeze);
     }
-    if let Some(waits) = seen.server().waits {
-        let sentence = format!("{who}; this node waited for {waits} acknowledgements as a primary does");
-        return Decision::act(sentence, Action::SetWaiting(None));
+    if seen.server().waits.is_some() {
+        first.push(Action::SetWaiting(None));
     }
     let mine = seen.shared.members.get(seen.view.me).map(|member| &member.value);
     let following = seen.server().following.as_ref();
     let is_mine = |following: &Following| {
         following.node.as_ref() == Some(&lineage.primary) && following.epoch == Some(lineage.epoch)
     };
-    match following.filter(|following| is_mine(following)) {
+    let mut decision = match following.filter(|following| is_mine(following)) {
         Some(following) => settled(seen, lineage, following, &who),
         None => rejoin(seen, lineage, &who, mine.is_some_and(|member| is_following(member, lineage))),
-    }
+    };
+    decision.actions.splice(0..0, first);
+    decision
 }
 
 fn role(seen: &Seen<'_>, lineage: &Lineage) -> StartRole {

@@ -152,6 +152,8 @@ pub struct Memory {
     /// The epoch in which this node was last told to take a copy of the primary, with its incarnation then. Telling
     /// it makes a new one, and beginning on the copy another.
     pub(crate) copied: Option<(Epoch, Incarnation)>,
+    /// Since when a handover waits for its target.
+    pub(crate) handover_since: Option<Millis>,
     /// Since when commits wait although the ackers are well.
     cut_off_since: Option<Millis>,
     /// Since when the store knows less than the nodes.

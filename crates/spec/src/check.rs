@@ -117,6 +117,7 @@ impl<'a> Document<'a> {
         let paths = self.paths();
         let accounts = self.accounts();
         let service = self.service(cluster.server);
+        let tls = self.tls();
         let before = self.problems.count();
         let nodes = self.nodes(cluster.topology);
         let around = Around {
@@ -125,6 +126,7 @@ impl<'a> Document<'a> {
             topology: cluster.topology,
             manager: service.manager,
             paths: &paths,
+            is_encrypted: tls.is_some(),
             nodes: (self.problems.count() == before).then_some(&nodes),
         };
         let ha = self.ha(&around);
@@ -137,7 +139,7 @@ impl<'a> Document<'a> {
             config: self.config(),
             preflight: self.preflight(),
             firewall: self.firewall(),
-            tls: self.tls(),
+            tls,
             accounts,
             cluster: Cluster {
                 name: cluster.name?,

@@ -29,6 +29,7 @@ pub(crate) struct Around<'a> {
     pub(crate) topology: Option<Topology>,
     pub(crate) manager: ServiceManager,
     pub(crate) paths: &'a Paths,
+    pub(crate) is_encrypted: bool,
     pub(crate) nodes: Option<&'a Vec<Node>>,
 }
 
@@ -72,6 +73,7 @@ impl<'a> Document<'a> {
             );
         }
         topology(&section, around, &ha.store);
+        encryption(&section, around, &ha.api);
         self.replicas(&section, around, &ha);
         Some(ha)
     }
@@ -448,6 +450,20 @@ fn topology(section: &Section<'_>, around: &Around<'_>, store: &HaStore) {
     {
         let label = "a file is on one host: set `kind = \"etcd\"` in [ha.store]";
         section.problem(span, "a store of kind file, and nodes on several hosts", label);
+    }
+}
+
+/// The agents' token and orders would cross a network readably.
+fn encryption(section: &Section<'_>, around: &Around<'_>, api: &HaApi) {
+    let Some(nodes) = around.nodes.filter(|_| !around.is_encrypted) else { return };
+    let is_shown = if api.bind.is_empty() {
+        nodes.iter().any(|node| !node.address.is_loopback())
+    } else {
+        api.bind.iter().any(|address| !address.is_loopback())
+    };
+    if is_shown {
+        let label = "remove `enabled = false` under [tls]: the agents' API then has the node's certificate";
+        section.problem(section.span.clone(), "[ha] on a network, and [tls] is not enabled", label);
     }
 }
 

@@ -62,6 +62,7 @@ scenarios! {
     available_bounded_loss
     available_goes_on_alone
     available_primary_reports
+    best_candidate_least_to_apply
     best_candidate_mariadb
     best_candidate_mysql
     best_candidate_none
@@ -126,6 +127,8 @@ scenarios! {
     switchover_refused
     switchover_target_dies
     switchover_target_restarts
+    switchover_waits
+    switchover_waits_in_vain
     two_agents
     two_nodes_and_a_witness
     wait_for_two

@@ -244,6 +244,7 @@ fn bad_surroundings() -> Vec<(&'static str, String)> {
             single("[ha.store]\nkind = \"file\"").replace("[[", "topology = \"replication\"\n[["),
         ),
         ("a file for several hosts", store_of_three("10.0.0.")),
+        ("no encryption", more("[tls]\nenabled = false")),
         ("nobody may start the server", more("[service]\nmanager = \"none\"")),
         ("a floating address that is a node's", floating("10.0.0.12/24")),
         (
