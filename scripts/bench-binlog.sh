@@ -56,9 +56,11 @@ echo "log: $(stat -c %s "$log") bytes, $server"
 
 counted_by_peer() {
   "${peer[@]}" -vv --base64-output=decode-rows "$log" | awk '
-    /^### (INSERT INTO|UPDATE|DELETE FROM) / { count[$2 == "INTO" || $2 == "FROM" ? $3 : $2, $2 == "INTO" ? "i" : $2 == "FROM" ? "d" : "u"]++
-                                               table[$2 == "INTO" || $2 == "FROM" ? $3 : $2] = 1 }
-    END { for (t in table) { name = t; gsub("`", "", name); print name, count[t, "i"] + 0, count[t, "u"] + 0, count[t, "d"] + 0 } }' | sort
+    /^### INSERT INTO / { seen[$4] = 1; inserted[$4]++ }
+    /^### UPDATE / { seen[$3] = 1; updated[$3]++ }
+    /^### DELETE FROM / { seen[$4] = 1; deleted[$4]++ }
+    END { for (it in seen) { name = it; gsub("`", "", name)
+                             print name, inserted[it] + 0, updated[it] + 0, deleted[it] + 0 } }' | sort
 }
 
 counted_by_mainstay() {

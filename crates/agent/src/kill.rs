@@ -200,7 +200,10 @@ const LOOK: Limits = Limits { connect: Duration::from_secs(2), statement: Durati
 
 fn is_absence(error: &ServerError) -> bool {
     error.is_connection_gone()
-        || matches!(error, ServerError::NoSocket { .. } | ServerError::ConnectRefused { .. } | ServerError::Timeout { .. })
+        || matches!(
+            error,
+            ServerError::NoSocket { .. } | ServerError::ConnectRefused { .. } | ServerError::Timeout { .. }
+        )
 }
 
 /// Says what was done; in a dry run what would be, once as long as it stays the same.

@@ -29,10 +29,10 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+pub use crate::kill::{Ended, KillLog, KillRound, kill_round};
 pub use client::{Client, Cluster};
 pub use config::Config;
 pub use error::AgentError;
-pub use crate::kill::{Ended, KillLog, KillRound, kill_round};
 pub use keys::{Answer, HistoryEntry};
 pub use operate::Asked;
 pub use shown::Explained;

@@ -79,7 +79,7 @@ const KNOWN: &[(&str, Kind)] = &[
     ("Filesort_on_disk", Kind::Flag),
     ("Priority_queue", Kind::Flag),
     ("Last_errno", Kind::Text),
-    ("Killed", Kind::Text),
+    ("Killed", Kind::Flag),
     ("InnoDB_trx_id", Kind::Text),
     ("Stored_routine", Kind::Text),
     ("Log_slow_rate_type", Kind::Text),

@@ -12,6 +12,7 @@ pub mod event;
 pub mod filter;
 pub mod general;
 pub mod histogram;
+pub mod history;
 pub mod live;
 pub mod measure;
 pub mod order;

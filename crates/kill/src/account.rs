@@ -54,8 +54,7 @@ impl FromStr for AccountPattern {
     /// # Errors
     /// As [`AccountPatternError`] lists.
     fn from_str(text: &str) -> Result<Self, AccountPatternError> {
-        let part =
-            |reason: PatternError| AccountPatternError::Part { text: text.to_owned(), reason };
+        let part = |reason: PatternError| AccountPatternError::Part { text: text.to_owned(), reason };
         // In a regular expression both may mean themselves.
         if text.starts_with('/') {
             return Ok(Self { user: text.parse().map_err(part)?, host: None });
@@ -66,10 +65,9 @@ impl FromStr for AccountPattern {
         }
         // A user's name may hold an @, a host's cannot.
         match text.rsplit_once('@') {
-            Some((user, host)) => Ok(Self {
-                user: user.parse().map_err(part)?,
-                host: Some(host.parse().map_err(part)?),
-            }),
+            Some((user, host)) => {
+                Ok(Self { user: user.parse().map_err(part)?, host: Some(host.parse().map_err(part)?) })
+            }
             None => Ok(Self { user: text.parse().map_err(part)?, host: None }),
         }
     }

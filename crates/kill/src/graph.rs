@@ -64,7 +64,9 @@ impl WaitGraph {
             })
             .collect();
         if locks != Locks::Metadata {
-            for wait in seen.row_waits.known().into_iter().flatten().filter(|wait| !idle.contains(&wait.waiter)) {
+            for wait in
+                seen.row_waits.known().into_iter().flatten().filter(|wait| !idle.contains(&wait.waiter))
+            {
                 let (_, time_ms, waiting_ms) = ages.get(&wait.waiter).copied().unwrap_or_default();
                 graph.edge(wait.waiter, wait.holder, waiting_ms.unwrap_or(time_ms));
             }
@@ -111,7 +113,7 @@ impl WaitGraph {
         let count = self.nodes.len();
         let mut walk = Walk { order: vec![None; count], low: vec![0; count], ..Walk::default() };
         for start in 0..count {
-            walk.from(start, &mut self.nodes, &mut self.knots);
+            walk.search(start, &mut self.nodes, &mut self.knots);
         }
     }
 
@@ -136,8 +138,12 @@ impl WaitGraph {
             }
         }
         for at in 0..self.knots.len() {
-            let roots: BTreeSet<usize> =
-                self.ahead(at).into_iter().filter_map(|next| self.knots.get(next)).flat_map(|knot| knot.roots.clone()).collect();
+            let roots: BTreeSet<usize> = self
+                .ahead(at)
+                .into_iter()
+                .filter_map(|next| self.knots.get(next))
+                .flat_map(|knot| knot.roots.clone())
+                .collect();
             let root = self.root_of(at);
             if let Some(knot) = self.knots.get_mut(at) {
                 knot.roots = if roots.is_empty() { root.into_iter().collect() } else { roots };
@@ -157,7 +163,11 @@ impl WaitGraph {
     fn ahead(&self, knot: usize) -> BTreeSet<usize> {
         let members = self.knots.get(knot).into_iter().flat_map(|knot| &knot.members);
         let nodes = members.filter_map(|place| self.nodes.get(*place)).flat_map(|node| &node.ahead);
-        nodes.filter_map(|place| self.nodes.get(*place)).map(|node| node.knot).filter(|next| *next != knot).collect()
+        nodes
+            .filter_map(|place| self.nodes.get(*place))
+            .map(|node| node.knot)
+            .filter(|next| *next != knot)
+            .collect()
     }
 
     fn node(&self, session: u64) -> Option<&Node> {
@@ -180,9 +190,12 @@ impl WaitGraph {
     pub fn blocked(&self, session: u64) -> (u64, u64) {
         let Some(knot) = self.knot(session) else { return (0, 0) };
         let behind = self.nodes.iter().enumerate().filter(|(place, node)| {
-            node.session != session && knot.behind.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+            node.session != session
+                && knot.behind.get(place / 64).is_some_and(|word| (word >> (place % 64)) & 1 == 1)
         });
-        behind.fold((0, 0), |(count, longest), (_, node)| (count + 1, longest.max(node.waiting_ms.unwrap_or(0))))
+        behind.fold((0, 0), |(count, longest), (_, node)| {
+            (count + 1, longest.max(node.waiting_ms.unwrap_or(0)))
+        })
     }
 
     /// The sessions that everything a session waits for comes down to; itself if it waits for nobody and others wait
@@ -219,7 +232,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn from(&mut self, start: usize, nodes: &mut [Node], knots: &mut Vec<Knot>) {
+    fn search(&mut self, start: usize, nodes: &mut [Node], knots: &mut Vec<Knot>) {
         if self.is_seen(start) {
             return;
         }

@@ -66,7 +66,8 @@ impl<'a> Look<'a> {
             (session.id, print)
         });
         let prints = prints.collect();
-        let graphs = [Locks::Any, Locks::Rows, Locks::Metadata].map(|locks| (locks, WaitGraph::new(seen, locks)));
+        let graphs =
+            [Locks::Any, Locks::Rows, Locks::Metadata].map(|locks| (locks, WaitGraph::new(seen, locks)));
         Self { seen, policy, graphs: graphs.into_iter().collect(), prints, without_session: false }
     }
 
@@ -82,7 +83,8 @@ impl<'a> Look<'a> {
     /// The victims of a rule, the longest at it first.
     fn victims(&mut self, rule: &Rule, spared: &mut Vec<Spared>) -> Vec<&'a Session> {
         let matched: Vec<&Session> = self.seen.sessions.iter().filter(|it| self.matches(rule, it)).collect();
-        let candidates = if rule.victims == Victims::Blocker { self.blockers(rule, &matched) } else { matched };
+        let candidates =
+            if rule.victims == Victims::Blocker { self.blockers(rule, &matched) } else { matched };
         let (mut free, mut kept) = (Vec::new(), Vec::new());
         for session in candidates {
             match self.policy.protection(session, self.seen, rule.action()) {
@@ -136,7 +138,7 @@ impl<'a> Look<'a> {
             let Some(print) = print else { return false };
             let by_text = rule.fingerprints.contains(&print.fingerprint);
             // An id made of a statement's beginning is no statement's.
-            by_text || !session.is_cut && rule.query_ids.iter().any(|id| id.matches(print.id))
+            by_text || (!session.is_cut && rule.query_ids.iter().any(|id| id.matches(print.id)))
         };
         let names_statement = !rule.fingerprints.is_empty() || !rule.query_ids.is_empty();
         traits_match(&rule.matches, session)

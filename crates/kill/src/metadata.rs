@@ -94,7 +94,14 @@ const BACKUP: &[(&str, &[&str])] = &[
     ("BACKUP_FTWRL1", &["BACKUP_DML", "BACKUP_TRANS_DML", "BACKUP_SYS_DML", "BACKUP_DDL"]),
     (
         "BACKUP_FTWRL2",
-        &["BACKUP_DML", "BACKUP_TRANS_DML", "BACKUP_SYS_DML", "BACKUP_DDL", "BACKUP_ALTER_COPY", "BACKUP_COMMIT"],
+        &[
+            "BACKUP_DML",
+            "BACKUP_TRANS_DML",
+            "BACKUP_SYS_DML",
+            "BACKUP_DDL",
+            "BACKUP_ALTER_COPY",
+            "BACKUP_COMMIT",
+        ],
     ),
     ("BACKUP_BLOCK_DDL", &["BACKUP_DDL"]),
 ];
@@ -131,14 +138,9 @@ pub fn blocks_pending(kind: &str, wanted: &str, other: &str) -> bool {
 /// The sessions that wait for a metadata lock, each with one whom it waits for.
 pub(crate) fn edges(seen: &Sessions) -> Vec<(u64, u64)> {
     let Some(locks) = seen.metadata_locks.known() else { return Vec::new() };
-    let told: BTreeSet<u64> =
-        locks.iter().filter(|lock| !lock.is_granted).map(|lock| lock.session).collect();
-    let concluded: Vec<MetadataLock> = seen
-        .sessions
-        .iter()
-        .filter(|session| !told.contains(&session.id))
-        .flat_map(wanted)
-        .collect();
+    let told: BTreeSet<u64> = locks.iter().filter(|lock| !lock.is_granted).map(|lock| lock.session).collect();
+    let concluded: Vec<MetadataLock> =
+        seen.sessions.iter().filter(|session| !told.contains(&session.id)).flat_map(wanted).collect();
     let mut objects: BTreeMap<MetadataObject, (Vec<&MetadataLock>, Vec<&MetadataLock>)> = BTreeMap::new();
     for lock in locks.iter().chain(&concluded) {
         let (granted, pending) = objects.entry(folded(&lock.object)).or_default();
@@ -147,10 +149,10 @@ pub(crate) fn edges(seen: &Sessions) -> Vec<(u64, u64)> {
     let mut edges = Vec::new();
     for (object, (granted, pending)) in &objects {
         for waiter in pending {
-            let ahead = granted
-                .iter()
-                .filter(|held| blocks_granted(&object.kind, &waiter.mode, &held.mode))
-                .chain(pending.iter().filter(|other| blocks_pending(&object.kind, &waiter.mode, &other.mode)));
+            let ahead =
+                granted.iter().filter(|held| blocks_granted(&object.kind, &waiter.mode, &held.mode)).chain(
+                    pending.iter().filter(|other| blocks_pending(&object.kind, &waiter.mode, &other.mode)),
+                );
             let others = ahead.filter(|other| other.session != waiter.session);
             edges.extend(others.map(|other| (waiter.session, other.session)));
         }
@@ -195,7 +197,9 @@ fn wanted(session: &Session) -> Vec<MetadataLock> {
 
 fn table_mode(verb: &str) -> &'static str {
     match verb {
-        "SELECT" | "WITH" | "(SELECT" | "CHECKSUM" | "SHOW" | "DESC" | "DESCRIBE" | "EXPLAIN" => "SHARED_READ",
+        "SELECT" | "WITH" | "(SELECT" | "CHECKSUM" | "SHOW" | "DESC" | "DESCRIBE" | "EXPLAIN" => {
+            "SHARED_READ"
+        }
         "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" => "SHARED_WRITE",
         "LOCK" => "SHARED_NO_READ_WRITE",
         "FLUSH" => "SHARED_NO_WRITE",

@@ -67,7 +67,11 @@ impl Pattern {
     /// # Errors
     /// As for [`Pattern::regex`].
     pub fn statement(text: &str) -> Result<Self, PatternError> {
-        if text.starts_with('/') && text.ends_with('/') && text.len() > 2 { text.parse() } else { Self::regex(text) }
+        if text.starts_with('/') && text.ends_with('/') && text.len() > 2 {
+            text.parse()
+        } else {
+            Self::regex(text)
+        }
     }
 
     /// Whether a text matches.
@@ -114,14 +118,13 @@ fn check_length(text: &str) -> Result<(), PatternError> {
 
 fn compile(expression: &str) -> Result<Regex, PatternError> {
     RegexBuilder::new(expression).size_limit(COMPILED_BYTES_MAX).build().map_err(|error| {
-        let reason = match &error {
-            regex::Error::CompiledTooBig(limit) => format!("compiled, it is larger than {limit} bytes"),
+        let reason = if let regex::Error::CompiledTooBig(limit) = &error {
+            format!("compiled, it is larger than {limit} bytes")
+        } else {
             // The library draws the place over several lines; the last one says what is wrong.
-            other => {
-                let drawn = other.to_string();
-                let last = drawn.lines().last().unwrap_or_default().trim();
-                last.trim_start_matches("error: ").to_owned()
-            }
+            let drawn = error.to_string();
+            let last = drawn.lines().last().unwrap_or_default().trim();
+            last.trim_start_matches("error: ").to_owned()
         };
         PatternError::Regex { text: expression.to_owned(), reason }
     })

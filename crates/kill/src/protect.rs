@@ -85,8 +85,15 @@ const SYSTEM_USERS: &[&str] =
 const SYSTEM_COMMANDS: &[&str] =
     &["Daemon", "Slave_IO", "Slave_SQL", "Slave_worker", "Delayed insert", "Kill", "Shutdown"];
 /// Commands of a replica's connection.
-const REPLICATION_COMMANDS: &[&str] =
-    &["Binlog Dump", "Binlog Dump GTID", "Register Slave", "Register Replica", "Group Replication Data Stream subscription", "Table Dump", "Clone"];
+const REPLICATION_COMMANDS: &[&str] = &[
+    "Binlog Dump",
+    "Binlog Dump GTID",
+    "Register Slave",
+    "Register Replica",
+    "Group Replication Data Stream subscription",
+    "Table Dump",
+    "Clone",
+];
 /// Mainstay's account for replication.
 const REPLICATION_USER: &str = "mainstay_repl";
 /// The rest of Mainstay's accounts begin so.
@@ -188,9 +195,9 @@ impl fmt::Display for Protection {
             Self::System => f.write_str("the server's own"),
             Self::Replication => f.write_str("replication"),
             Self::Mainstay => f.write_str("Mainstay's own"),
-            Self::LoginAccount => {
-                f.write_str("local and of Mainstay's login, so perhaps Mainstay's own (--allow login-account)")
-            }
+            Self::LoginAccount => f.write_str(
+                "local and of Mainstay's login, so perhaps Mainstay's own (--allow login-account)",
+            ),
             Self::Account(pattern) => write!(f, "protected as {pattern}"),
             Self::AwaitsAcknowledgement => f.write_str("its commit waits for a replica"),
             Self::HoldsUserLock(names) => {

@@ -225,9 +225,13 @@ impl Rule {
         }
         self.check_pairs()?;
         self.check_needs()?;
-        for (what, wanted, ignored) in self.matches.lists().into_iter().zip(self.ignores.lists()).map(
-            |((what, wanted), (_, ignored))| (what, wanted, ignored),
-        ) {
+        for (what, wanted, ignored) in self
+            .matches
+            .lists()
+            .into_iter()
+            .zip(self.ignores.lists())
+            .map(|((what, wanted), (_, ignored))| (what, wanted, ignored))
+        {
             if let Some(pattern) = wanted.iter().find(|pattern| ignored.contains(pattern)) {
                 let (rule, pattern) = (self.name.clone(), pattern.to_string());
                 return Err(RuleError::Both { rule, what, pattern });
@@ -268,7 +272,13 @@ impl Rule {
             ("an idle time", idle, "a statement", has_statement, IDLE_RUNS_NOTHING),
             ("an idle transaction time", resting, "a statement", has_statement, IDLE_RUNS_NOTHING),
             ("an idle time", idle, "a waiting time", waiting, "a session that is idle waits for no lock"),
-            ("an idle transaction time", resting, "a waiting time", waiting, "a session that is idle waits for no lock"),
+            (
+                "an idle transaction time",
+                resting,
+                "a waiting time",
+                waiting,
+                "a session that is idle waits for no lock",
+            ),
             ("an idle time", idle, "a busy time of its class", class_busy, IDLE_RUNS_NOTHING),
             ("an idle transaction time", resting, "a busy time of its class", class_busy, IDLE_RUNS_NOTHING),
             ("an idle time", idle, "kill query", kills_query, NO_QUERY),

@@ -54,7 +54,8 @@ impl FromStr for Span {
         let mut number: Option<u64> = None;
         for letter in text.trim().chars() {
             if let Some(digit) = letter.to_digit(10) {
-                let grown = number.unwrap_or(0).checked_mul(10).and_then(|sum| sum.checked_add(u64::from(digit)));
+                let grown =
+                    number.unwrap_or(0).checked_mul(10).and_then(|sum| sum.checked_add(u64::from(digit)));
                 number = Some(grown.ok_or_else(wrong)?);
                 continue;
             }

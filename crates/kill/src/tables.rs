@@ -31,7 +31,8 @@ pub(crate) fn tables(statement: &str, db: Option<&str>) -> Vec<MetadataObject> {
     } else {
         let named = sqltext::table_names(statement);
         found.extend(named.iter().filter_map(|name| {
-            let (schema, name) = name.split_once('.').map_or((db, name.as_str()), |(db, name)| (Some(db), name));
+            let (schema, name) =
+                name.split_once('.').map_or((db, name.as_str()), |(db, name)| (Some(db), name));
             Some(object(schema?, name))
         }));
     }

@@ -18,7 +18,7 @@ pub(crate) use binlog::{
 };
 pub(crate) use digest::{
     BaselineArgs, CompatArg, DigestArgs, DigestBinlogArgs, DigestGeneralArgs, DigestLiveArgs, DigestOutputArg,
-    DigestReportArgs, DigestSlowArgs, DigestGroupArg, LiveSourceArg,
+    DigestReportArgs, DigestSlowArgs, HistoryKeepArgs, DigestGroupArg, LiveSourceArg,
 };
 pub(crate) use ha::{
     AgentArgs, ExplainArgs, FailoverArgs, FencerArgs, HealthArgs, HistoryArgs, MaintenanceArgs, PauseArgs,

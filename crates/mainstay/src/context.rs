@@ -19,6 +19,11 @@ pub(crate) struct Loaded {
     pub(crate) text: String,
 }
 
+/// Whether there is a spec to load.
+pub(crate) fn is_there(args: &SpecArgs) -> bool {
+    args.config.is_some() || PLACES.iter().any(|place| Path::new(place).exists())
+}
+
 /// Reads and checks the spec; its warnings go to standard error.
 pub(crate) fn load(args: &SpecArgs) -> Result<Loaded, Failure> {
     let path = match &args.config {

@@ -97,7 +97,9 @@ pub async fn kill(connection: &mut Connection, what: Kill) -> Result<bool, Serve
 pub async fn account_users(connection: &mut Connection) -> Result<Seen<Vec<String>>, ServerError> {
     let statement = Sql::plain("SELECT DISTINCT User AS user FROM mysql.user ORDER BY 1 LIMIT 100000");
     match connection.with_limit(LIMIT).query(&statement).await {
-        Ok(rows) => Ok(Seen::Known(rows.iter().filter_map(|row| row.text("user")).map(str::to_owned).collect())),
+        Ok(rows) => {
+            Ok(Seen::Known(rows.iter().filter_map(|row| row.text("user")).map(str::to_owned).collect()))
+        }
         Err(error) if error.is_missing_privilege() => Ok(Seen::Unknown(error.to_string())),
         Err(error) => Err(error),
     }
@@ -127,7 +129,9 @@ async fn transactions(connection: &mut Connection, id: Option<u64>) -> Result<Tr
     let rows = connection.with_limit(LIMIT).query(&Sql::plain(statement)).await?;
     let mut transactions = Transactions::new();
     for row in &rows {
-        let (Some(number), Some(session)) = (row.parsed::<u64>("id"), row.parsed::<u64>("session")) else { continue };
+        let (Some(number), Some(session)) = (row.parsed::<u64>("id"), row.parsed::<u64>("session")) else {
+            continue;
+        };
         let state = row.text("state").unwrap_or_default();
         // A single SELECT outside transactions is none of its own.
         if row.text("is_read") == Some("1") && state != "LOCK WAIT" {
@@ -174,7 +178,11 @@ async fn sessions(
     Ok(sessions)
 }
 
-fn session(row: &Row, transactions: &Transactions, programs: &Seen<BTreeMap<u64, String>>) -> Option<Session> {
+fn session(
+    row: &Row,
+    transactions: &Transactions,
+    programs: &Seen<BTreeMap<u64, String>>,
+) -> Option<Session> {
     let id: u64 = row.parsed("id")?;
     let text = |name: &str| row.bytes(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let statement = text("statement").filter(|statement| !statement.is_empty());
@@ -195,7 +203,10 @@ fn session(row: &Row, transactions: &Transactions, programs: &Seen<BTreeMap<u64,
         is_cut: letters.is_some_and(|letters| letters > STATEMENT_LETTERS_MAX),
         statement,
         statement_id: row.parsed("statement_id"),
-        transaction: transactions.get(&id).and_then(|own| own.first()).map(|(_, transaction)| transaction.clone()),
+        transaction: transactions
+            .get(&id)
+            .and_then(|own| own.first())
+            .map(|(_, transaction)| transaction.clone()),
         program,
     })
 }

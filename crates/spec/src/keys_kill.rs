@@ -3,7 +3,10 @@
 use crate::keys::{Key, key};
 
 pub(crate) const KILL_SECTIONS: &[(&str, &str)] = &[
-    ("kill", "Sessions and queries ended by rules, by `mainstay kill` and by the agents; without this section, none."),
+    (
+        "kill",
+        "Sessions and queries ended by rules, by `mainstay kill` and by the agents; without this section, none.",
+    ),
     (
         "kill.rule",
         "One rule, as `[[kill.rule]]`: every condition in it must hold. Names are matched whole, with `*` for anything, or as `/regular expressions/`.",
@@ -11,8 +14,7 @@ pub(crate) const KILL_SECTIONS: &[(&str, &str)] = &[
 ];
 
 /// Keys of a rule that go together, for examples: all of them would contradict one another.
-const TOGETHER: [&str; 7] =
-    ["name", "match_user", "ignore_db", "blocks", "blocking_time", "victims", "kill"];
+const TOGETHER: [&str; 7] = ["name", "match_user", "ignore_db", "blocks", "blocking_time", "victims", "kill"];
 
 /// Whether an example of a section shows this key.
 pub(crate) fn is_in_example(key: &Key) -> bool {
@@ -67,7 +69,12 @@ pub(crate) const KILL_KEYS: &[Key] = &[
     rule("match_db", PATTERNS, "[\"cloud\"]", "Only in these databases."),
     rule("match_command", PATTERNS, "[\"Query\"]", "Only with these commands."),
     rule("match_state", PATTERNS, "[\"Sending data\"]", "Only in these states."),
-    rule("match_statement", "list of regular expressions", "[\"(?i)^select\"]", "Only running such statements."),
+    rule(
+        "match_statement",
+        "list of regular expressions",
+        "[\"(?i)^select\"]",
+        "Only running such statements.",
+    ),
     rule("ignore_user", PATTERNS, "[\"report\"]", "Not these users; what is ignored wins."),
     rule("ignore_host", PATTERNS, "[\"10.0.9.*\"]", "Not from these hosts."),
     rule("ignore_db", PATTERNS, "[\"mysql\"]", "Not in these databases."),

@@ -95,7 +95,11 @@ impl<'a> Document<'a> {
         let table = self.find("kill").and_then(|(value, _)| table_of(value));
         let Some((value, _)) = table.and_then(|table| find_in(table, "rule")) else {
             if self.inner_is_absent("kill", "rule") {
-                outer.problem(outer.span.clone(), "[kill] without a [[kill.rule]]", "add one, or remove [kill]");
+                outer.problem(
+                    outer.span.clone(),
+                    "[kill] without a [[kill.rule]]",
+                    "add one, or remove [kill]",
+                );
             }
             return Vec::new();
         };
@@ -121,7 +125,9 @@ impl<'a> Document<'a> {
     fn rule(&self, section: &Section<'_>) -> Option<Rule> {
         let name = section.required_text("name").and_then(|text| self.checked(text, values::name))?;
         let span = |key: &'static str| -> Option<Span> {
-            self.checked(section.text(key)?, |text| text.parse().map_err(|error: kill::SpanError| error.to_string()))
+            self.checked(section.text(key)?, |text| {
+                text.parse().map_err(|error: kill::SpanError| error.to_string())
+            })
         };
         let groups = [
             ("fingerprint", GroupBy::Fingerprint),

@@ -32,7 +32,8 @@ pub(crate) const CHECKS: &[Check] = &[
 ];
 
 /// The crates that have no clock, socket, file, async or randomness.
-pub(crate) const PURE: &[&str] = &["cloudstack", "facts", "flavor", "kill", "plan", "spec", "sqltext"];
+pub(crate) const PURE: &[&str] =
+    &["binlog", "cloudstack", "facts", "flavor", "kill", "plan", "spec", "sqltext"];
 
 #[cfg(test)]
 mod tests {

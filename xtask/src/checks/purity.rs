@@ -14,8 +14,10 @@ const DEPENDENCIES: &[&str] = &[
     "aes-gcm",
     "base64",
     "cbc",
+    "crc32fast",
     "curve25519-dalek",
     "des",
+    "flate2",
     "ipnet",
     "jiff",
     "md-5",
@@ -32,6 +34,7 @@ const DEPENDENCIES: &[&str] = &[
     "toml",
     "url",
     "zeroize",
+    "zstd",
 ];
 
 /// What the sources of pure crates may not mention.

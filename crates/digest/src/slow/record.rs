@@ -309,6 +309,11 @@ impl Reader {
                 self.flags.push((attribute, word == b"Yes"));
                 true
             }
+            // Why a statement was killed, as an error's number.
+            (Kind::Flag, [b'0'..=b'9', ..]) if is_room => {
+                self.flags.push((attribute, word != b"0"));
+                true
+            }
             (Kind::Text | Kind::Any, _) if is_room => {
                 let (Ok(start), Ok(end)) = (u32::try_from(at), u32::try_from(at + word.len())) else {
                     return false;

@@ -63,7 +63,7 @@ fn records_of_every_flavour_are_read() {
         read(mysql.as_bytes()),
         (vec![
             "2024-01-02T03:04:05 root@localhost db1 8 \"select 1\" Query_time=0.000216 Lock_time=0.000002 Rows_sent=1 \
-             Rows_examined=1 Errno=0 Bytes_received=0 Bytes_sent=56 Read_first=0 Query_length=8 Killed=0".to_owned()
+             Rows_examined=1 Errno=0 Bytes_received=0 Bytes_sent=56 Read_first=0 Query_length=8 Killed=false".to_owned()
         ], Skipped::default())
     );
     let mariadb = "# Time: 240102  3:04:05\n# User@Host: nova[nova] @  [10.0.0.1]\n\
@@ -94,7 +94,7 @@ fn words_of_percona_s_server_are_counted_apart() {
     );
     let (lines, skipped) = read(log.as_bytes());
     assert!(
-        lines[0].ends_with("Last_errno=1062 Killed=0 InnoDB_trx_id=1F2E Stored_routine=d.p"),
+        lines[0].ends_with("Killed=false Last_errno=1062 InnoDB_trx_id=1F2E Stored_routine=d.p"),
         "{lines:?}"
     );
     assert_eq!(skipped, Skipped::default());
@@ -115,7 +115,13 @@ fn what_is_torn_is_counted_and_the_rest_is_read() {
         (format!("{}{ACCOUNT}# Query_ti", whole(1)), vec!["select 1"], 1),
         // Two threads wrote at once, as happens on a full disk.
         (format!("{ACCOUNT}{ACCOUNT}{TIMES}SET timestamp=1;\nselect 2;\n"), vec!["select 2"], 0),
-        (format!("{ACCOUNT}{TIMES}SET timestamp=1;\nsel{}", whole(3)), vec!["sel# User@Host: a[a] @ h [10.0.0.1]  Id:     8\\n# Query_time: 1.500000  Lock_time: 0.000002 Rows_sent: 1  Rows_examined: 2\\nSET timestamp=1;\\nselect 3"], 1),
+        (
+            format!("{ACCOUNT}{TIMES}SET timestamp=1;\nsel{}", whole(3)),
+            vec![
+                "sel# User@Host: a[a] @ h [10.0.0.1]  Id:     8\\n# Query_time: 1.500000  Lock_time: 0.000002 Rows_sent: 1  Rows_examined: 2\\nSET timestamp=1;\\nselect 3",
+            ],
+            1,
+        ),
         // Binary noise between records.
         (
             format!("{}\u{0}\u{1}\u{2}\n{}", whole(1), whole(2)),

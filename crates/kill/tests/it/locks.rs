@@ -30,7 +30,11 @@ fn the_root_of_a_chain_is_found_and_everybody_behind_it_counted() {
     assert_eq!(graph.waiting_ms(12), Some(40_000));
     assert_eq!((graph.waiting_ms(10), graph.waiters()), (None, 3));
     assert_eq!(victims(&Rule { blocks: Some(3), ..blocker() }, &seen), [10]);
-    assert_eq!(victims(&Rule { blocks: Some(2), ..blocker() }, &seen), [10], "11 blocks two, and waits itself");
+    assert_eq!(
+        victims(&Rule { blocks: Some(2), ..blocker() }, &seen),
+        [10],
+        "11 blocks two, and waits itself"
+    );
     assert_eq!(victims(&Rule { blocks: Some(4), ..blocker() }, &seen), Vec::<u64>::new());
     assert_eq!(victims(&Rule { blocking: span("60s"), ..blocker() }, &seen), [10]);
     assert_eq!(victims(&Rule { blocking: span("61s"), ..blocker() }, &seen), Vec::<u64>::new());

@@ -10,20 +10,41 @@ fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = String> {
 
 fn session() -> impl Strategy<Value = Session> {
     let who = (
-        one_of(&["", "system user", "event_scheduler", "app", "root", "mainstay_repl", "mainstay_monitor", "cloud"]),
+        one_of(&[
+            "",
+            "system user",
+            "event_scheduler",
+            "app",
+            "root",
+            "mainstay_repl",
+            "mainstay_monitor",
+            "cloud",
+        ]),
         one_of(&["localhost", "10.0.0.5", ""]),
         one_of(&["Query", "Sleep", "Binlog Dump", "Daemon", "Slave_SQL", "Killed", "Execute"]),
-        one_of(&["", "executing", "User lock", "Waiting for semi-sync ACK from slave", "Waiting for table metadata lock"]),
+        one_of(&[
+            "",
+            "executing",
+            "User lock",
+            "Waiting for semi-sync ACK from slave",
+            "Waiting for table metadata lock",
+        ]),
     );
     let what = (
-        proptest::option::of(one_of(&["SELECT 1", "ALTER TABLE a ADD b INT", "UPDATE a SET b = 'x'", "\u{0}'", ""])),
+        proptest::option::of(one_of(&[
+            "SELECT 1",
+            "ALTER TABLE a ADD b INT",
+            "UPDATE a SET b = 'x'",
+            "\u{0}'",
+            "",
+        ])),
         0_u64..200_000,
         proptest::option::of((0_u64..200_000, proptest::option::of(0_u64..100_000), any::<bool>())),
         proptest::option::of(0_u64..50),
         0_u8..3,
     );
-    (who, what).prop_map(|((user, host, command, state), (statement, time_ms, transaction, statement_id, program))| {
-        Session {
+    (who, what).prop_map(
+        |((user, host, command, state), (statement, time_ms, transaction, statement_id, program))| Session {
             id: 0,
             user,
             host,
@@ -47,8 +68,8 @@ fn session() -> impl Strategy<Value = Session> {
                 1 => Seen::Unknown("off".to_owned()),
                 _ => Seen::Known("mainstay".to_owned()),
             },
-        }
-    })
+        },
+    )
 }
 
 fn sessions() -> impl Strategy<Value = Sessions> {
@@ -62,7 +83,9 @@ fn sessions() -> impl Strategy<Value = Sessions> {
             own_id: 1,
             own_user: "root".to_owned(),
             sessions,
-            row_waits: Seen::Known(waits.into_iter().map(|(waiter, holder)| RowWait { waiter, holder }).collect()),
+            row_waits: Seen::Known(
+                waits.into_iter().map(|(waiter, holder)| RowWait { waiter, holder }).collect(),
+            ),
             metadata_locks: Seen::Known(Vec::new()),
             user_locks: match locks {
                 Some(locks) => Seen::Known(
@@ -82,7 +105,9 @@ fn span() -> impl Strategy<Value = Option<Span>> {
 fn rule() -> impl Strategy<Value = Rule> {
     let spans = (span(), span(), span(), span(), span(), span());
     let ways = (
-        proptest::sample::select(&[Victims::Oldest, Victims::All, Victims::AllButOldest, Victims::Blocker][..]),
+        proptest::sample::select(
+            &[Victims::Oldest, Victims::All, Victims::AllButOldest, Victims::Blocker][..],
+        ),
         proptest::sample::select(&[None, Some(Action::Query), Some(Action::Connection)][..]),
         proptest::sample::select(&[Locks::Any, Locks::Rows, Locks::Metadata][..]),
         proptest::sample::select(&[None, Some(GroupBy::User), Some(GroupBy::Fingerprint)][..]),
@@ -90,7 +115,10 @@ fn rule() -> impl Strategy<Value = Rule> {
         any::<bool>(),
     );
     (spans, ways).prop_map(
-        |((busy, idle, transaction, resting, waiting, blocking), (victims, action, locks, group_by, blocks, anybody))| {
+        |(
+            (busy, idle, transaction, resting, waiting, blocking),
+            (victims, action, locks, group_by, blocks, anybody),
+        )| {
             let user = if anybody { vec!["*".parse().unwrap()] } else { Vec::new() };
             Rule {
                 matches: Traits { user, ..Traits::default() },

@@ -2,8 +2,8 @@
 
 use facts::{Seen, Session};
 use kill::{
-    AccountPattern, Action, Allowed, Changed, GroupBy, Mode, Pattern, Policy, Protection, Rule, Span, Traits, Victims,
-    judge,
+    AccountPattern, Action, Allowed, Changed, GroupBy, Mode, Pattern, Policy, Protection, Rule, Span, Traits,
+    Victims, judge,
 };
 
 use crate::server::{busy, idle, in_transaction, server, user_lock, verdict, victims, waiting};
@@ -61,7 +61,10 @@ fn a_query_id_finds_its_statement_in_both_lengths() {
 
 #[test]
 fn what_is_ignored_wins() {
-    let seen = server(vec![busy(10, 100, "SELECT 1"), Session { user: "batch".to_owned(), ..busy(11, 100, "SELECT 2") }]);
+    let seen = server(vec![
+        busy(10, 100, "SELECT 1"),
+        Session { user: "batch".to_owned(), ..busy(11, 100, "SELECT 2") },
+    ]);
     let wanted = Rule { matches: user("*"), ignores: user("bat*"), victims: Victims::All, ..rule() };
     assert_eq!(victims(&wanted, &seen), [10]);
 }
@@ -75,7 +78,8 @@ fn victims_are_chosen_of_each_class() {
         of("a", busy(12, 40, "SELECT 1")),
         of("b", busy(13, 60, "SELECT 2")),
     ]);
-    let by_user = |victims: Victims| Rule { busy: span("10s"), group_by: Some(GroupBy::User), victims, ..rule() };
+    let by_user =
+        |victims: Victims| Rule { busy: span("10s"), group_by: Some(GroupBy::User), victims, ..rule() };
     assert_eq!(victims(&by_user(Victims::Oldest), &seen), [11, 13]);
     assert_eq!(victims(&by_user(Victims::AllButOldest), &seen), [12, 10]);
     assert_eq!(victims(&by_user(Victims::All), &seen), [11, 12, 10, 13]);
@@ -106,7 +110,8 @@ fn who_is_protected_is_told_why() {
         command: command.to_owned(),
         ..busy(10, 1000, "SELECT 1")
     };
-    let program = |program: &str| Session { program: Seen::Known(program.to_owned()), ..with("dba", "h", "Query") };
+    let program =
+        |program: &str| Session { program: Seen::Known(program.to_owned()), ..with("dba", "h", "Query") };
     let unknown = Session { program: Seen::Unknown("off".to_owned()), ..with("root", "localhost", "Query") };
     let state = |state: &str| Session { state: state.to_owned(), ..with("app", "h", "Query") };
     for (session, why) in [
@@ -135,8 +140,12 @@ fn who_is_protected_is_told_why() {
             ..rule()
         };
         let verdict = verdict(&by_command, &seen);
-        let spared: Vec<String> =
-            verdict.spared.iter().filter(|spared| spared.id == 10).map(|spared| spared.why.to_string()).collect();
+        let spared: Vec<String> = verdict
+            .spared
+            .iter()
+            .filter(|spared| spared.id == 10)
+            .map(|spared| spared.why.to_string())
+            .collect();
         match why {
             Some(why) => {
                 assert!(verdict.kills.is_empty(), "{session:?}");
@@ -165,14 +174,21 @@ fn a_lock_that_cannot_be_seen_may_be_held() {
     let idle_long = Rule { idle: span("1m"), victims: Victims::All, ..rule() };
     assert_eq!(victims(&idle_long, &seen), [11], "CloudStack holds its locks outside transactions");
     assert!(verdict(&idle_long, &seen).notes[0].contains("no plugin"));
-    assert_eq!(victims(&Rule { busy: span("1m"), ..rule() }, &seen), [12], "killing a query releases no lock");
+    assert_eq!(
+        victims(&Rule { busy: span("1m"), ..rule() }, &seen),
+        [12],
+        "killing a query releases no lock"
+    );
     let allowing = Policy { allow: vec![Allowed::UnknownLocks], ..Policy::default() };
     assert_eq!(judge(&[idle_long], &allowing, &seen).kills.len(), 2);
 }
 
 #[test]
 fn accounts_are_protected_by_pattern() {
-    let seen = server(vec![busy(10, 100, "SELECT 1"), Session { host: "10.0.9.9".to_owned(), ..busy(11, 90, "SELECT 1") }]);
+    let seen = server(vec![
+        busy(10, 100, "SELECT 1"),
+        Session { host: "10.0.9.9".to_owned(), ..busy(11, 90, "SELECT 1") },
+    ]);
     let protect: Vec<AccountPattern> = vec!["app@10.0.0.*".parse().unwrap()];
     let policy = Policy { protect, ..Policy::default() };
     let all = Rule { busy: span("1s"), victims: Victims::All, ..rule() };
@@ -195,16 +211,25 @@ fn who_has_moved_on_is_let_go() {
         change(&mut session);
         session
     };
-    let other_transaction = |session: &mut Session| session.transaction.as_mut().unwrap().id = "another".to_owned();
+    let other_transaction =
+        |session: &mut Session| session.transaction.as_mut().unwrap().id = "another".to_owned();
     for (now, of_query, of_connection) in [
         (later(&|_| ()), Ok(()), Ok(())),
         (later(&|session| session.user = "else".to_owned()), Err(Changed::Another), Err(Changed::Another)),
         (later(&|session| session.statement_id = Some(7)), Err(Changed::Statement), Err(Changed::Statement)),
-        (later(&|session| session.command = "Sleep".to_owned()), Err(Changed::Statement), Err(Changed::Statement)),
+        (
+            later(&|session| session.command = "Sleep".to_owned()),
+            Err(Changed::Statement),
+            Err(Changed::Statement),
+        ),
         (later(&other_transaction), Ok(()), Err(Changed::Transaction)),
         (later(&|session| session.transaction = None), Ok(()), Err(Changed::Transaction)),
     ] {
-        assert_eq!((query.is_still(Some(&now)), connection.is_still(Some(&now))), (of_query, of_connection), "{now:?}");
+        assert_eq!(
+            (query.is_still(Some(&now)), connection.is_still(Some(&now))),
+            (of_query, of_connection),
+            "{now:?}"
+        );
     }
     assert_eq!(query.is_still(None), Err(Changed::Gone));
 }
@@ -233,9 +258,15 @@ fn rules_that_contradict_themselves_are_refused() {
         ),
         (Rule { idle: span("1s"), waiting: span("1s"), ..rule() }, "waits for no lock"),
         (Rule { idle: span("1s"), fingerprints: vec!["x".to_owned()], ..rule() }, "and a statement"),
-        (Rule { busy: span("1s"), victims: Victims::Blocker, ..rule() }, "has victims blocker without a waiting time"),
+        (
+            Rule { busy: span("1s"), victims: Victims::Blocker, ..rule() },
+            "has victims blocker without a waiting time",
+        ),
         (Rule { busy: span("1s"), locks: kill::Locks::Rows, ..rule() }, "has locks without"),
-        (Rule { matches: user("a*"), ignores: user("a*"), ..rule() }, "matches and ignores the same user `a*`"),
+        (
+            Rule { matches: user("a*"), ignores: user("a*"), ..rule() },
+            "matches and ignores the same user `a*`",
+        ),
     ] {
         let said = told(wrong);
         assert!(said.contains(words), "{said}");

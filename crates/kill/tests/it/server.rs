@@ -23,12 +23,7 @@ pub(crate) fn busy(id: u64, seconds: u64, statement: &str) -> Session {
 
 /// One that has been idle for some seconds.
 pub(crate) fn idle(id: u64, seconds: u64) -> Session {
-    Session {
-        command: "Sleep".to_owned(),
-        state: String::new(),
-        statement: None,
-        ..busy(id, seconds, "")
-    }
+    Session { command: "Sleep".to_owned(), state: String::new(), statement: None, ..busy(id, seconds, "") }
 }
 
 /// The same in a transaction that old.
@@ -54,7 +49,11 @@ pub(crate) fn waiting(mut session: Session, seconds: u64) -> Session {
 
 /// A server with these sessions, and the one that looks.
 pub(crate) fn server(mut sessions: Vec<Session>) -> Sessions {
-    sessions.push(Session { user: "root".to_owned(), host: "localhost".to_owned(), ..busy(1, 9999, "SELECT 1") });
+    sessions.push(Session {
+        user: "root".to_owned(),
+        host: "localhost".to_owned(),
+        ..busy(1, 9999, "SELECT 1")
+    });
     Sessions {
         own_id: 1,
         own_user: "root".to_owned(),

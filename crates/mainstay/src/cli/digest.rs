@@ -139,16 +139,32 @@ pub(crate) struct DigestSlowArgs {
     pub(crate) baseline: BaselineArgs,
     #[command(flatten)]
     pub(crate) follow: FollowArgs,
+    #[command(flatten)]
+    pub(crate) history: HistoryKeepArgs,
     /// Threads that read; default as many as there are processors.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
+}
+
+/// Keeping digests for later.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HistoryKeepArgs {
+    /// Keep all classes in the tables query_review and query_history of this database, as pt-query-digest does, on the
+    /// server that the options below name.
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) history: Option<String>,
+    /// Show only classes that nobody has reviewed: whose reviewed_by in query_review is empty.
+    #[arg(long, requires = "history")]
+    pub(crate) unreviewed: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
 }
 
 /// Following a log that grows.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FollowArgs {
     /// Follow the log as the server writes it, through rotation and truncation; a report each interval, of its events.
-    #[arg(long, conflicts_with_all = ["baseline", "baseline_since", "baseline_until", "since", "until", "threads"])]
+    #[arg(long, conflicts_with_all = ["baseline", "baseline_since", "baseline_until", "since", "until", "threads", "history"])]
     pub(crate) follow: bool,
     /// Seconds of an interval.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400), requires = "follow")]

@@ -1,10 +1,11 @@
 //! `mainstay digest`: which of its verbs, and what they share: settings from options, and reports.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use digest::baseline::Comparison;
 use digest::general::GeneralLog;
-use digest::order::{OrderBy, Statistic};
+use digest::order::{Limit, OrderBy, Statistic};
 use digest::period::Now;
 use digest::report::{FileRead, Options, Report};
 use digest::sniff::Kind;
@@ -13,26 +14,40 @@ use sqltext::Rules;
 use tokio::task::block_in_place;
 
 use crate::cli::{
-    BaselineArgs, CompatArg, DigestArgs, DigestGeneralArgs, DigestOutputArg, DigestReportArgs,
-    DigestSlowArgs, DigestGroupArg,
+    BaselineArgs, CompatArg, DigestArgs, DigestGeneralArgs, DigestGroupArg, DigestOutputArg,
+    DigestReportArgs, DigestSlowArgs,
 };
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
+use crate::verbs::digest_history::Kept;
 use crate::verbs::digest_read::Gathered;
 use crate::verbs::{digest_binlog, digest_follow, digest_live, digest_read};
 
 pub(crate) async fn run(format: Format, args: &DigestArgs) -> Verb {
     match args {
         DigestArgs::Slow(args) if args.follow.follow => digest_follow::run(format, args).await,
-        DigestArgs::Slow(args) => block_in_place(|| slow(format, args)),
+        DigestArgs::Slow(args) => slow(format, args).await,
         DigestArgs::General(args) => block_in_place(|| general(format, args)),
         DigestArgs::Binlog(args) => digest_binlog::run(format, args).await,
         DigestArgs::Live(args) => digest_live::run(format, args).await,
     }
 }
 
-fn slow(format: Format, args: &DigestSlowArgs) -> Verb {
-    let plan = Plan::new(format, &args.report, "Query_time:sum");
+async fn slow(format: Format, args: &DigestSlowArgs) -> Verb {
+    let mut plan = Plan::new(format, &args.report, "Query_time:sum");
+    let (gathered, before) = block_in_place(|| slow_logs(&plan, args))?;
+    if let Some(database) = &args.history.history {
+        let mut kept = Kept::open(database, &args.history).await?;
+        if args.history.unreviewed {
+            plan.hidden = kept.reviewed().await?;
+        }
+        kept.keep(&plan.whole_report(&gathered.digest)).await?;
+    }
+    plan.show(gathered, before)
+}
+
+/// Reads the logs, and those to compare with.
+fn slow_logs(plan: &Plan, args: &DigestSlowArgs) -> Result<(Gathered, Option<Gathered>), Failure> {
     let threads = args
         .threads
         .map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from);
@@ -46,7 +61,7 @@ fn slow(format: Format, args: &DigestSlowArgs) -> Verb {
         }
         None => None,
     };
-    plan.show(gathered, before)
+    Ok((gathered, before))
 }
 
 fn general(format: Format, args: &DigestGeneralArgs) -> Verb {
@@ -92,6 +107,8 @@ pub(crate) struct Plan {
     args: DigestReportArgs,
     output: DigestOutputArg,
     order_by: OrderBy,
+    /// Query ids that are not shown.
+    hidden: HashSet<String>,
 }
 
 impl Plan {
@@ -102,7 +119,7 @@ impl Plan {
             (Format::Json | Format::Text, output) => output,
         };
         let order_by = args.order_by.clone().or_else(|| order_by.parse().ok()).unwrap_or_default();
-        Self { args: args.clone(), output, order_by }
+        Self { args: args.clone(), output, order_by, hidden: HashSet::new() }
     }
 
     /// How events are put into classes.
@@ -148,7 +165,15 @@ impl Plan {
             outliers: self.args.outliers.0.clone(),
             files,
         };
-        Report::new(digest, options)
+        let mut report = Report::new(digest, options);
+        report.classes.retain(|class| !self.hidden.contains(&class.query_id));
+        report
+    }
+
+    /// The report of all classes.
+    fn whole_report(&self, digest: &Digest) -> Report {
+        let limit = Limit { percent: None, classes: None };
+        Report::new(digest, Options { order_by: self.order_by.clone(), limit, ..Options::default() })
     }
 
     /// The report as it is asked for; `is_line` makes JSON one line.

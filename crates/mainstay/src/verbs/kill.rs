@@ -12,7 +12,7 @@ use server::{Connection, Limits, Target};
 use tokio::time::Instant;
 
 use crate::cli::{
-    KillWhatArg, AllowedArg, ClassArgs, ConnectArgs, GroupByArg, KillArgs, LocksArg, MatchArgs, VictimsArg,
+    AllowedArg, ClassArgs, ConnectArgs, GroupByArg, KillArgs, KillWhatArg, LocksArg, MatchArgs, VictimsArg,
 };
 use crate::context::{self, Loaded};
 use crate::failure::{Failure, Outcome, Verb};
@@ -24,8 +24,8 @@ use crate::verbs::kill_report::Report;
 const STATE: &str = "/var/lib/mainstay";
 /// The name of the rule that flags make.
 const FLAGS: &str = "command-line";
-/// Connections that break one after the other before a repeated look gives up.
-const BROKEN_MAX: u32 = 3;
+/// A repeated look gives up when the server has not answered for so long.
+const SILENCE_MAX: Duration = Duration::from_mins(10);
 
 /// Everything that is decided before the server is asked.
 struct Settings {
@@ -41,7 +41,7 @@ pub(crate) async fn run(format: Format, args: &KillArgs) -> Verb {
     let settings = settings(args).await?;
     let limits = Limits { statement: Duration::from_secs(10), ..Limits::default() };
     let mut connection = Connection::open(&settings.target, &limits).await?;
-    refuse_unknown_users(&mut connection, &settings.rules).await?;
+    check_users(&mut connection, &settings).await?;
     let Some(interval) = args.interval else {
         let round = look(&mut connection, &settings).await?;
         connection.close().await;
@@ -52,11 +52,12 @@ pub(crate) async fn run(format: Format, args: &KillArgs) -> Verb {
     let deadline = args.run_time.map(|span| Instant::now() + Duration::from_secs(span.seconds()));
     let mut stop = Box::pin(host::supervise::stop_signal()?);
     let mut worst = Outcome::Good;
-    let mut broken = 0;
+    let mut answered = Instant::now();
     loop {
+        let mut is_lost = false;
         match look(&mut connection, &settings).await {
             Ok(round) => {
-                broken = 0;
+                answered = Instant::now();
                 if outcome(&round, settings.mode) != Outcome::Good {
                     worst = Outcome::Differs;
                 }
@@ -65,8 +66,8 @@ pub(crate) async fn run(format: Format, args: &KillArgs) -> Verb {
                     output::result(format, &Report::new(settings.node.clone(), settings.mode, round));
                 }
             }
-            Err(error) if is_broken(&error) && broken < BROKEN_MAX => {
-                broken += 1;
+            Err(error) if is_broken(&error) && answered.elapsed() < SILENCE_MAX => {
+                is_lost = true;
                 output::message(&format!("warning: {error}; trying again"));
             }
             Err(error) => return Err(error.into()),
@@ -83,9 +84,7 @@ pub(crate) async fn run(format: Format, args: &KillArgs) -> Verb {
             () = end => return Ok(worst),
             () = &mut stop => return Ok(worst),
         }
-        if broken > 0
-            && let Ok(fresh) = Connection::open(&settings.target, &limits).await
-        {
+        if is_lost && let Ok(fresh) = Connection::open(&settings.target, &limits).await {
             connection = fresh;
         }
     }
@@ -114,7 +113,7 @@ fn outcome(round: &KillRound, mode: Mode) -> Outcome {
 async fn settings(args: &KillArgs) -> Result<Settings, Failure> {
     let own = rule(args);
     let is_own = own != Rule::new(FLAGS);
-    let loaded = spec(args, is_own)?;
+    let loaded = spec(args)?;
     let of_spec = loaded.as_ref().and_then(|loaded| loaded.spec.kill.as_ref());
     let rules = if is_own {
         if !args.rule.is_empty() {
@@ -141,7 +140,8 @@ async fn settings(args: &KillArgs) -> Result<Settings, Failure> {
     policy.allow.extend(args.allow.iter().map(|allowed| kill::Allowed::from(*allowed)));
     policy.limit = args.limit.unwrap_or(policy.limit);
     let (target, node) = place(args, loaded.as_ref()).await?;
-    let state = loaded.as_ref().map_or_else(|| PathBuf::from(STATE), |loaded| loaded.spec.paths.state.clone());
+    let state =
+        loaded.as_ref().map_or_else(|| PathBuf::from(STATE), |loaded| loaded.spec.paths.state.clone());
     let log = match &args.log {
         Some(path) => KillLog::at(path.clone(), &node),
         None => KillLog::in_state(&state, &node),
@@ -150,16 +150,10 @@ async fn settings(args: &KillArgs) -> Result<Settings, Failure> {
     Ok(Settings { target, node, rules, policy, mode, log })
 }
 
-/// The spec, where one is named or needed. With a rule of its own and a server named, the command needs none.
-fn spec(args: &KillArgs, is_own: bool) -> Result<Option<Loaded>, Failure> {
-    if args.spec.config.is_some() || (!is_own && !names_server(&args.connect)) {
-        return context::load(&args.spec).map(Some);
-    }
-    if names_server(&args.connect) && is_own {
-        return Ok(None);
-    }
-    // What it protects holds also for rules of the command line.
-    Ok(context::load(&args.spec).ok())
+/// The spec, where there is one. What it protects holds for rules of the command line too, so one that is wrong is not
+/// passed over.
+fn spec(args: &KillArgs) -> Result<Option<Loaded>, Failure> {
+    if context::is_there(&args.spec) { context::load(&args.spec).map(Some) } else { Ok(None) }
 }
 
 fn names_server(connect: &ConnectArgs) -> bool {
@@ -205,15 +199,22 @@ fn chosen(rules: &[Rule], names: &[String]) -> Result<Vec<Rule>, Failure> {
     names.iter().map(find).collect()
 }
 
-/// A user that no account has is most likely misspelt, and whoever was meant would go on unseen.
-async fn refuse_unknown_users(connection: &mut Connection, rules: &[Rule]) -> Result<(), Failure> {
-    let users = rules.iter().flat_map(|rule| rule.matches.user.iter().chain(&rule.ignores.user));
+/// A user that no account has is most likely misspelt, and whoever was meant would go on unseen, or unprotected.
+async fn check_users(connection: &mut Connection, settings: &Settings) -> Result<(), Failure> {
+    let rules = settings.rules.iter();
+    let users = rules.flat_map(|rule| rule.matches.user.iter().chain(&rule.ignores.user));
     let wanted: Vec<&str> = users.filter_map(Pattern::literal).collect();
-    if wanted.is_empty() {
+    let protect: Vec<&str> =
+        settings.policy.protect.iter().filter_map(|account| account.user.literal()).collect();
+    if wanted.is_empty() && protect.is_empty() {
         return Ok(());
     }
     let Seen::Known(known) = server::sessions::account_users(connection).await? else { return Ok(()) };
-    match wanted.into_iter().find(|user| !known.iter().any(|known| known == user)) {
+    let is_unknown = |user: &&str| !known.iter().any(|known| known == user);
+    for user in protect.into_iter().filter(is_unknown) {
+        output::message(&format!("warning: the server has no account of the user `{user}` to protect"));
+    }
+    match wanted.into_iter().find(is_unknown) {
         None => Ok(()),
         Some(user) => Err(Failure::said(
             format!("the server has no account of the user `{user}`"),

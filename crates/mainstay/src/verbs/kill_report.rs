@@ -100,7 +100,8 @@ impl fmt::Display for Report {
             for spared in verdict.spared.iter().skip(SPARED_TOLD) {
                 *users.entry(&spared.user).or_default() += 1;
             }
-            let users: Vec<String> = users.iter().map(|(user, count)| format!("{count} of {}", shown(user))).collect();
+            let users: Vec<String> =
+                users.iter().map(|(user, count)| format!("{count} of {}", shown(user))).collect();
             writeln!(f, "spared {rest} more: {}", users.join(", "))?;
         }
         if self.mode == Mode::DryRun && !verdict.kills.is_empty() {

@@ -15,6 +15,7 @@ pub(crate) mod demo_writer;
 pub(crate) mod digest;
 mod digest_binlog;
 mod digest_follow;
+mod digest_history;
 mod digest_live;
 mod digest_read;
 pub(crate) mod explain;

@@ -78,16 +78,19 @@ impl Scene {
         } else {
             bench.sql("GRANT SELECT ON performance_schema.* TO keeper@localhost");
         }
-        let (log, password) = (bench.folder.path().join("kill/audit.jsonl"), bench.folder.path().join("password"));
+        let (log, password) =
+            (bench.folder.path().join("kill/audit.jsonl"), bench.folder.path().join("password"));
         write_secret(&password, PASSWORD);
         Self { bench, log, password, marks: 0 }
     }
 
     fn kill(&self, flags: &[&str]) -> Ran {
-        let (socket, password) = (self.bench.node_path("socket"), self.password.to_string_lossy().into_owned());
+        let (socket, password) =
+            (self.bench.node_path("socket"), self.password.to_string_lossy().into_owned());
         let socket = socket.to_string_lossy().into_owned();
         let log = self.log.to_string_lossy().into_owned();
-        let mut args = vec!["kill", "--json", "--socket", &socket, "--user", "keeper", "--password-file", &password];
+        let mut args =
+            vec!["kill", "--json", "--socket", &socket, "--user", "keeper", "--password-file", &password];
         args.extend(["--log", &log]);
         args.extend(flags);
         self.bench.run(&args)
@@ -102,7 +105,7 @@ impl Scene {
         // How it is found among the sessions: whoever holds this lock.
         input.write_all(format!("SELECT GET_LOCK('{mark}', 1);\n").as_bytes()).unwrap();
         input.flush().unwrap();
-        let find = format!("SELECT CONCAT('id=', IS_USED_LOCK('{mark}'))");
+        let find = format!("SELECT CONCAT('id=', IS_USED_LOCK('{mark}')) AS it");
         let id = self.until(&find, |out| out.contains("id="));
         let id = id.rsplit("id=").next().unwrap().trim().parse().unwrap();
         input.write_all(format!("SELECT RELEASE_LOCK('{mark}');\n").as_bytes()).unwrap();
@@ -125,8 +128,9 @@ impl Scene {
     }
 
     fn until_count(&self, condition: &str, count: usize) {
-        let statement =
-            format!("SELECT CONCAT('n=', COUNT(*)) FROM information_schema.PROCESSLIST WHERE {condition}");
+        let statement = format!(
+            "SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE {condition}"
+        );
         self.until(&statement, |out| out.contains(&format!("n={count}\n")));
     }
 
@@ -139,12 +143,14 @@ impl Scene {
     }
 
     fn until_row_waits(&self, count: usize) {
-        let statement = "SELECT CONCAT('n=', COUNT(*)) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
+        let statement = "SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
         self.until(statement, |out| out.contains(&format!("n={count}\n")));
     }
 
     fn is_there(&self, id: u64) -> bool {
-        let statement = format!("SELECT CONCAT('n=', COUNT(*)) FROM information_schema.PROCESSLIST WHERE ID = {id}");
+        let statement = format!(
+            "SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE ID = {id}"
+        );
         self.bench.sql(&statement).contains("n=1\n")
     }
 
@@ -174,7 +180,9 @@ fn rows(scene: &mut Scene) {
     let (mut holder, mut first, mut second) = (scene.client(), scene.client(), scene.client());
     holder.say("BEGIN; UPDATE shop.orders SET v = 10 WHERE id = 1");
     scene.until_idle(&holder);
-    scene.until("SELECT CONCAT('n=', COUNT(*)) FROM information_schema.INNODB_TRX", |out| out.contains("n=1\n"));
+    scene.until("SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.INNODB_TRX", |out| {
+        out.contains("n=1\n")
+    });
     first.say("UPDATE shop.orders SET v = v + 1 WHERE id = 1");
     scene.until_row_waits(1);
     second.say("UPDATE shop.orders SET v = v + 1 WHERE id = 1");
@@ -186,7 +194,10 @@ fn rows(scene: &mut Scene) {
     assert_eq!((&dry["mode"], &dry["ended"]), (&"dry-run".into(), &Value::Array(Vec::new())));
     assert!(scene.is_there(holder.id) && scene.log_lines().is_empty(), "{server}: a dry run did something");
     scene.until_row_waits(2);
-    assert_eq!(ids(&scene.kill(&["--blocks", "3", "--victims", "blocker"]).json(0), "kills"), Vec::<u64>::new());
+    assert_eq!(
+        ids(&scene.kill(&["--blocks", "3", "--victims", "blocker"]).json(0), "kills"),
+        Vec::<u64>::new()
+    );
     let shielded = scene.kill(&[&rule[..], &["--protect", "root@localhost", "--yes"]].concat()).json(0);
     assert_eq!(ids(&shielded, "spared"), [holder.id], "{server}: {shielded}");
     assert!(scene.is_there(holder.id) && scene.log_lines().is_empty());
@@ -201,7 +212,10 @@ fn rows(scene: &mut Scene) {
     let value = scene.bench.sql("SELECT CONCAT('v=', v) FROM shop.orders WHERE id = 1");
     assert!(value.contains("v=3\n"), "{server}: the holder's change was rolled back: {value}");
     let log = scene.log_lines();
-    assert_eq!(log.iter().map(|line| line["event"].as_str().unwrap()).collect::<Vec<_>>(), ["kill-begins", "kill-ends"]);
+    assert_eq!(
+        log.iter().map(|line| line["event"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["kill-begins", "kill-ends"]
+    );
     for key in ["at", "run", "node", "detail", "kill", "outcome"] {
         assert!(!log[1][key].is_null(), "{server}: {key} in {}", log[1]);
     }
@@ -226,7 +240,11 @@ fn metadata(scene: &mut Scene) {
     assert_eq!(ids(&dry, "kills"), [holder.id], "{server}: {dry}");
     // A kill of the query the holder does not run would help nobody.
     let idle = scene.kill(&["--blocks", "2", "--victims", "blocker", "--yes"]).json(0);
-    assert_eq!((ids(&idle, "kills"), ids(&idle, "spared")), (Vec::new(), vec![holder.id]), "{server}: {idle}");
+    assert_eq!(
+        (ids(&idle, "kills"), ids(&idle, "spared")),
+        (Vec::new(), vec![holder.id]),
+        "{server}: {idle}"
+    );
     assert!(scene.is_there(holder.id));
 
     let done = scene.kill(&[&rule[..], &["--yes"]].concat()).json(0);
@@ -270,12 +288,16 @@ fn real_kill_never_ends_the_protected() {
         scene.bench.sql("SET GLOBAL event_scheduler = ON");
         let (mut holder, plain) = (scene.client(), scene.client());
         holder.say("SELECT GET_LOCK('DatabaseUpgrade', 10)");
-        scene.until("SELECT CONCAT('u=', IS_USED_LOCK('DatabaseUpgrade'))", |out| out.contains("u="));
+        scene.until("SELECT CONCAT('u=', IS_USED_LOCK('DatabaseUpgrade')) AS it", |out| out.contains("u="));
         scene.until_idle(&holder);
         scene.until_idle(&plain);
-        scene.until_count(&format!("ID IN ({}, {}) AND COMMAND = 'Sleep' AND TIME >= 1", holder.id, plain.id), 2);
-        let everyone = ["--match-command", "*", "--victims", "all", "--kill", "connection", "--limit", "10000"];
-        let system = scene.bench.sql("SELECT CONCAT('n=', COUNT(*)) FROM information_schema.PROCESSLIST WHERE USER IN ('event_scheduler', 'system user')");
+        scene.until_count(
+            &format!("ID IN ({}, {}) AND COMMAND = 'Sleep' AND TIME >= 1", holder.id, plain.id),
+            2,
+        );
+        let everyone =
+            ["--match-command", "*", "--victims", "all", "--kill", "connection", "--limit", "10000"];
+        let system = scene.bench.sql("SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE USER IN ('event_scheduler', 'system user')");
         let dry = scene.kill(&everyone).json(2);
         assert_eq!(ids(&dry, "kills"), [plain.id], "{server}: {dry}");
         let why = |id: u64| {
@@ -290,7 +312,7 @@ fn real_kill_never_ends_the_protected() {
         let done = scene.kill(&[&everyone[..], &["--yes"]].concat()).json(0);
         assert_eq!(ids(&done, "kills"), [plain.id], "{server}: {done}");
         assert!(scene.is_there(holder.id), "{server}: the lock's holder is gone");
-        let after = scene.bench.sql("SELECT CONCAT('n=', COUNT(*)) FROM information_schema.PROCESSLIST WHERE USER IN ('event_scheduler', 'system user')");
+        let after = scene.bench.sql("SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE USER IN ('event_scheduler', 'system user')");
         assert_eq!(system, after, "{server}");
         assert!(!plain.finish(), "{server}: its client is told");
         unseen_locks(&scene, holder.id);
@@ -326,7 +348,16 @@ fn real_rules_of_the_spec_are_as_those_of_flags() {
         let dry = scene.bench.on_spec(&["kill", "--json"]).json(2);
         assert_eq!(ids(&dry, "kills"), [sleeper.id], "{server}: {dry}");
         assert_eq!(dry["verdict"]["kills"][0]["rule"], "sleepers");
-        let done = scene.bench.on_spec(&["kill", "--rule", "sleepers", "--yes", "--interval", "1s", "--run-time", "2s"]);
+        let done = scene.bench.on_spec(&[
+            "kill",
+            "--rule",
+            "sleepers",
+            "--yes",
+            "--interval",
+            "1s",
+            "--run-time",
+            "2s",
+        ]);
         assert_eq!(done.code, Some(0), "{server}: {done:?}");
         assert!(done.out.contains(&format!("killed query of session {}", sleeper.id)), "{server}: {done:?}");
         scene.until_count("INFO LIKE 'SELECT SLEEP(303%'", 0);

@@ -21,7 +21,8 @@ const NO_PLUGIN: &str =
     "MariaDB tells of metadata locks only with its plugin: INSTALL SONAME 'metadata_lock_info'";
 
 /// MySQL may be told not to list them, or have no room for them.
-const NOT_ALL: &str = "the instrument wait/lock/metadata/sql/mdl is off, or performance_schema_max_metadata_locks too low";
+const NOT_ALL: &str =
+    "the instrument wait/lock/metadata/sql/mdl is off, or performance_schema_max_metadata_locks too low";
 
 type Found = (Seen<Vec<MetadataLock>>, Seen<Vec<UserLock>>);
 
@@ -48,7 +49,8 @@ pub(crate) async fn row_waits(
     let Some(rows) = ask(connection, &format!("{statement} LIMIT {LOCKS_MAX}")).await? else {
         return Ok(Seen::Unknown("the login may not read lock waits".to_owned()));
     };
-    let sessions = transactions.iter().flat_map(|(session, own)| own.iter().map(|(number, _)| (*number, *session)));
+    let sessions =
+        transactions.iter().flat_map(|(session, own)| own.iter().map(|(number, _)| (*number, *session)));
     let sessions: std::collections::BTreeMap<u64, u64> = sessions.collect();
     let mut waits = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -68,7 +70,9 @@ pub(crate) async fn metadata(connection: &mut Connection, skipped: &mut u64) -> 
     match connection.flavor().vendor {
         Vendor::MariaDb => mariadb(connection, skipped).await,
         Vendor::MySql if !has_performance_schema(connection).await? => Ok(unknown(PERFORMANCE_SCHEMA_OFF)),
-        Vendor::MySql => performance_schema(connection, "the login may not read performance_schema", skipped).await,
+        Vendor::MySql => {
+            performance_schema(connection, "the login may not read performance_schema", skipped).await
+        }
     }
 }
 
@@ -155,7 +159,8 @@ fn split(rows: &[Row], skipped: &mut u64) -> Found {
         };
         if kind == USER_LOCK {
             // MariaDB's plugin has the name where a table has its database.
-            let name = [text("name"), text("db")].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+            let name =
+                [text("name"), text("db")].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
             if is_granted {
                 user.push(UserLock { session, name });
             }

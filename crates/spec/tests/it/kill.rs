@@ -3,11 +3,12 @@
 use kill::{Action, Allowed, Policy, Rule, Victims};
 use spec::{Kill, KillOn, Spec};
 
-const BEGIN: &str = "[cluster]\nname = \"z\"\nserver = \"mariadb\"\n[[node]]\nname = \"a\"\naddress = \"10.0.0.1\"\n";
+const BEGIN: &str =
+    "[cluster]\nname = \"z\"\nserver = \"mariadb\"\n[[node]]\nname = \"a\"\naddress = \"10.0.0.1\"\n";
 
 fn kill(text: &str) -> Kill {
     let (spec, _) = Spec::parse(&format!("{BEGIN}{text}"), "f").unwrap_or_else(|errors| panic!("{errors}"));
-    spec.kill.unwrap()
+    spec.kill.unwrap_or_else(|| panic!("no [kill]"))
 }
 
 fn told(text: &str) -> String {
@@ -50,7 +51,9 @@ fn every_word_becomes_what_it_says() {
     assert_eq!(protected, ["backup", "root@localhost"]);
     let blocker = &full.rules[0];
     assert_eq!((blocker.victims, blocker.action()), (Victims::Blocker, Action::Connection));
-    assert!(blocker.matches.user[0].matches("nova_api") && blocker.ignores.statement[0].matches("/* keep */"));
+    assert!(
+        blocker.matches.user[0].matches("nova_api") && blocker.ignores.statement[0].matches("/* keep */")
+    );
     assert_eq!(full.rules[1].fingerprints, ["select sleep(?)"]);
 }
 
@@ -68,11 +71,20 @@ fn what_contradicts_itself_or_is_misspelt_is_told_where() {
         (rule("query_id = [\"xyz\"]"), "32 hexadecimal digits"),
         (rule("blocks = 0"), "expected 1 to 100000"),
         (rule("victims = \"blockers\""), "did you mean `blocker`?"),
-        (rule("busy_time = \"1s\"\n[[kill.rule]]\nname = \"r\"\nbusy_time = \"2s\""), "a second [[kill.rule]] named r"),
+        (
+            rule("busy_time = \"1s\"\n[[kill.rule]]\nname = \"r\"\nbusy_time = \"2s\""),
+            "a second [[kill.rule]] named r",
+        ),
         (format!("{}[kill.x]\n", rule("busy_time = \"1s\"")), "unknown key `x` in [kill]"),
-        (rule("busy_time = \"1s\"").replace("[kill]\n", "[kill]\ninterval = \"2h\"\n"), "expected \"1s\" to \"1h\""),
+        (
+            rule("busy_time = \"1s\"").replace("[kill]\n", "[kill]\ninterval = \"2h\"\n"),
+            "expected \"1s\" to \"1h\"",
+        ),
         (rule("busy_time = \"1s\"").replace("[kill]\n", "[kill]\nprotect = [\"a@%\"]\n"), "write `a@*`"),
-        (rule("busy_time = \"1s\"").replace("[kill]\n", "[kill]\nallow = [\"all\"]\n"), "expected one of `lock-holders`"),
+        (
+            rule("busy_time = \"1s\"").replace("[kill]\n", "[kill]\nallow = [\"all\"]\n"),
+            "expected one of `lock-holders`",
+        ),
         (rule("busy_time = \"1s\"").replace("[[kill.rule]]", "[kill.rule]"), "it is written [[kill.rule]]"),
     ] {
         let shown = told(&text);

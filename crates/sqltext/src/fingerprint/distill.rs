@@ -32,7 +32,7 @@ pub fn distill(statement: &str) -> String {
 pub fn table_names(statement: &str) -> Vec<String> {
     let words: Vec<Token<'_>> = lex(statement).filter(Token::is_significant).collect();
     let mut names: Vec<String> = Vec::new();
-    for name in tables(&words) {
+    for name in defined(&words).into_iter().chain(tables(&words)) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -185,6 +185,21 @@ fn name(words: &[Token<'_>]) -> (String, usize) {
 fn load_table(words: &[Token<'_>]) -> Vec<String> {
     let table = words.iter().position(|token| token.is_word("TABLE"));
     table.map(|at| name(words.get(at + 1..).unwrap_or_default()).0).into_iter().collect()
+}
+
+/// Tables that a statement creates, changes or drops.
+fn defined(words: &[Token<'_>]) -> Vec<String> {
+    let verbs = ["CREATE", "ALTER", "TRUNCATE", "DROP", "RENAME"];
+    let mut tables = Vec::new();
+    let Some(verb) = words.first().filter(|token| verbs.iter().any(|verb| token.is_word(verb))) else {
+        return tables;
+    };
+    if let Some(at) = words.iter().take(4).position(|token| token.is_word("TABLE")) {
+        name_list(words.get(at + 1..).unwrap_or_default(), verb.is_word("DROP"), &mut tables);
+    } else if verb.is_word("TRUNCATE") {
+        name_list(words.get(1..).unwrap_or_default(), false, &mut tables);
+    }
+    tables
 }
 
 fn definition(verb: &str, words: &[Token<'_>]) -> String {
