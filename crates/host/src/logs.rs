@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Bytes read at once of what is compressed.
 const COMPRESSED_BLOCK_BYTES: usize = 256 << 10;
 
+/// Device and number of a file: which it is, whatever its name.
+type FileId = (u64, u64);
+
 /// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -37,12 +40,16 @@ impl LogError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Io { name, source, operation } => match source.kind() {
-                io::ErrorKind::NotFound => format!("look where it is: `mainstay facts --variables`, or `ls -l {name}`"),
-                io::ErrorKind::PermissionDenied => format!("run as root or as the server's user; see `ls -l {name}`"),
-                _ if *operation == "read" => "the rest of it is not read; is it a complete file?".to_owned(),
-                _ => format!("look with `ls -l {name}`"),
-            },
+            Self::Io { name, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                format!("look where it is: `mainstay facts --variables`, or `ls -l {name}`")
+            }
+            Self::Io { name, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                format!("run as root or as the server's user; see `ls -l {name}`")
+            }
+            Self::Io { operation: "read", .. } => {
+                "the rest of it is not read; is it a complete file?".to_owned()
+            }
+            Self::Io { name, .. } => format!("look with `ls -l {name}`"),
             Self::NotFile { path } => format!("name the files in it: `ls {}`", path.display()),
         }
     }
@@ -155,7 +162,7 @@ pub struct Follower {
     path: PathBuf,
     file: Option<File>,
     /// Device and number of the file that is read.
-    identity: (u64, u64),
+    identity: FileId,
     offset: u64,
 }
 
@@ -238,8 +245,8 @@ impl Follower {
         }
     }
 
-    /// Device, number and length of the file that is at the path now.
-    fn there(&self) -> Result<Option<((u64, u64), u64)>, LogError> {
+    /// Which file is at the path now, and its length.
+    fn there(&self) -> Result<Option<(FileId, u64)>, LogError> {
         match std::fs::metadata(&self.path) {
             Ok(metadata) => Ok(Some(((metadata.dev(), metadata.ino()), metadata.len()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -282,7 +289,8 @@ mod tests {
         };
         // Logs that were appended to after compression have several members.
         let gzip = [zipped(&text[..100]), zipped(&text[100..])].concat();
-        let zstd = [zstd::encode_all(&text[..100], 1).unwrap(), zstd::encode_all(&text[100..], 1).unwrap()].concat();
+        let zstd =
+            [zstd::encode_all(&text[..100], 1).unwrap(), zstd::encode_all(&text[100..], 1).unwrap()].concat();
         for (name, bytes) in [("plain", &text), ("gzip", &gzip), ("zstd", &zstd)] {
             let path = folder.path().join(name);
             put(&path, bytes);

@@ -179,7 +179,7 @@ fn wanted(session: &Session) -> Vec<MetadataLock> {
         mode: mode.to_owned(),
         is_granted: false,
     };
-    let verb = statement.trim_start().split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let verb = statement.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     match session.state.as_str() {
         "Waiting for table metadata lock" => {
             let mode = table_mode(&verb);

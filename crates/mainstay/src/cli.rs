@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use binlog::{
-    ActionArg, BinlogArgs, BinlogFindArgs, BinlogRollbackArgs, BinlogSqlArgs, BinlogStatsArgs, DamageArg, LogArgs,
-    SchemaArgs, SelectArgs, SqlOutputArg, TimelineArg,
+    ActionArg, BinlogArgs, BinlogFindArgs, BinlogRollbackArgs, BinlogSqlArgs, BinlogStatsArgs, DamageArg,
+    LogArgs, SchemaArgs, SelectArgs, SqlOutputArg, TimelineArg,
 };
 pub(crate) use digest::{
-    BaselineArgs, CompatArg, DigestArgs, DigestBinlogArgs, DigestGeneralArgs, DigestLiveArgs, DigestOutputArg,
-    DigestReportArgs, DigestSlowArgs, HistoryKeepArgs, DigestGroupArg, LiveSourceArg,
+    BaselineArgs, CompatArg, DigestArgs, DigestBinlogArgs, DigestGeneralArgs, DigestGroupArg, DigestLiveArgs,
+    DigestOutputArg, DigestReportArgs, DigestSlowArgs, HistoryKeepArgs, LiveSourceArg,
 };
 pub(crate) use ha::{
     AgentArgs, ExplainArgs, FailoverArgs, FencerArgs, HealthArgs, HistoryArgs, MaintenanceArgs, PauseArgs,
@@ -68,13 +68,13 @@ pub(crate) enum VerbArgs {
     Health(HealthArgs),
     Render(RenderArgs),
     Facts(FactsArgs),
-    Kill(KillArgs),
+    Kill(Box<KillArgs>),
     /// Read binary logs: what changed, who did it, as SQL, and undone.
     #[command(subcommand)]
-    Binlog(BinlogArgs),
+    Binlog(Box<BinlogArgs>),
     /// Digest what servers ran: kinds of statements, with their times, rows and share of the whole.
     #[command(subcommand)]
-    Digest(DigestArgs),
+    Digest(Box<DigestArgs>),
     /// Encrypt and decrypt CloudStack's configuration values, and read its db.properties.
     #[command(subcommand)]
     Cloudstack(CloudstackArgs),

@@ -166,16 +166,16 @@ impl BinlogDump {
     }
 
     fn broken(&self, failure: mysql_async::Error) -> ServerError {
-        match failure {
-            mysql_async::Error::Server(error) => ServerError::Sql {
+        if let mysql_async::Error::Server(error) = failure {
+            return ServerError::Sql {
                 code: error.code,
                 state: error.state,
                 message: error.message,
                 statement: "reading the binary logs".to_owned(),
-            },
-            other => ServerError::ConnectionLost {
-                reason: format!("{other}, while {} sent its binary logs", self.endpoint),
-            },
+            };
+        }
+        ServerError::ConnectionLost {
+            reason: format!("{failure}, while {} sent its binary logs", self.endpoint),
         }
     }
 }

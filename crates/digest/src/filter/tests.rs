@@ -1,3 +1,5 @@
+//! What the filter takes and refuses; how it is written is in `parse`.
+
 use super::*;
 use proptest::prelude::*;
 

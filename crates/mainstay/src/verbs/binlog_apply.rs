@@ -35,10 +35,10 @@ pub(crate) async fn schema(connection: &mut Connection) -> Result<Schema, Failur
     for row in connection.query(&Sql::plain(query)).await? {
         let text = |name: &str| row.text(name).unwrap_or_default().to_owned();
         let table = (text("d"), text("t"));
-        if current.as_ref() != Some(&table) {
-            if let Some((database, name)) = current.replace(table) {
-                schema.insert(&database, &name, std::mem::take(&mut columns));
-            }
+        if current.as_ref() != Some(&table)
+            && let Some((database, name)) = current.replace(table)
+        {
+            schema.insert(&database, &name, std::mem::take(&mut columns));
         }
         let extra = text("e").to_ascii_uppercase();
         columns.push(SchemaColumn {

@@ -179,8 +179,11 @@ async fn snapshot(connection: &mut Connection) -> Result<Snapshot, Failure> {
     Ok(snapshot)
 }
 
+/// Schema and digest.
+type DigestKey = (Option<String>, Option<String>);
+
 /// A digest's counters; none for what is read here.
-fn counters(row: &Row) -> Option<((Option<String>, Option<String>), Counters)> {
+fn counters(row: &Row) -> Option<(DigestKey, Counters)> {
     let text = row.text("DIGEST_TEXT").unwrap_or(BEYOND);
     if OWN.iter().any(|own| text.contains(own)) {
         return None;

@@ -149,7 +149,7 @@ pub(crate) fn slow(paths: &[PathBuf], settings: &Settings, threads: usize) -> Re
     let source = Mutex::new(Source::new(paths, settings));
     let digests = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&source, settings))).collect();
-        workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
+        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
     let mut source = source.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(failure) = source.failure.take() {

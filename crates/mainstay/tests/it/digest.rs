@@ -207,7 +207,7 @@ fn what_is_no_log_is_refused_with_what_it_is() {
         ("text", b"hello\nworld\n", "some other text; 12 bytes were read", ""),
     ] {
         let file = folder.path().join(name);
-        std::fs::write(&file, bytes).unwrap();
+        put(&file, bytes);
         for threads in ["1", "2"] {
             let ran = run(&["digest", "slow", "--threads", threads, &file.to_string_lossy()]);
             assert!(
@@ -244,7 +244,7 @@ fn what_is_skipped_is_shown() {
     }
     let file = format!("{file}.gz");
     let bytes = std::fs::read(&file).unwrap();
-    std::fs::write(&file, &bytes[..bytes.len() - 100]).unwrap();
+    put(&file, &bytes[..bytes.len() - 100]);
     for threads in ["1", "3"] {
         let ran = run(&["digest", "slow", "--threads", threads, "--json", &file]);
         assert_eq!(ran.code, Some(1));
@@ -331,4 +331,10 @@ fn a_log_is_followed_through_rotation_and_truncation() {
     let mut told = String::new();
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert!(told.contains("was truncated"), "{told}");
+}
+
+/// A file for the binary to read.
+fn put(path: impl AsRef<std::path::Path>, bytes: impl AsRef<[u8]>) {
+    use std::io::Write as _;
+    std::fs::File::create(path).unwrap().write_all(bytes.as_ref()).unwrap();
 }

@@ -241,7 +241,7 @@ fn damaged(bench: &Bench, log: &Path) -> (PathBuf, u64) {
         at = end;
     }
     let path = bench.folder.path().join("damaged.000001");
-    std::fs::write(&path, bytes).unwrap();
+    put(&path, bytes);
     (path, u64::try_from(at).unwrap())
 }
 
@@ -265,7 +265,7 @@ fn real_damage_is_told_with_its_offset() {
         }
         let whole = std::fs::read(&log).unwrap();
         let cut = bench.folder.path().join("cut.000001");
-        std::fs::write(&cut, &whole[..whole.len() - 60]).unwrap();
+        put(&cut, &whole[..whole.len() - 60]);
         let ran: Ran = bench.run(&["binlog", "stats", &text(&cut)]);
         assert_eq!(ran.code, Some(2), "{server}: {ran:?}");
         assert!(ran.err.contains("ends inside an event"), "{server}: {ran:?}");
@@ -280,7 +280,7 @@ fn real_encrypted_logs_are_refused_and_streams_of_them_are_read() {
         return;
     }
     let keys = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(keys.path(), format!("1;{}\n", "a7".repeat(32))).unwrap();
+    put(keys.path(), format!("1;{}\n", "a7".repeat(32)));
     let more = format!(
         "plugin-load-add=file_key_management\nfile-key-management-filename={}\nencrypt-binlog=ON\n",
         keys.path().display()
@@ -300,7 +300,7 @@ fn real_what_is_no_log_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
+        put(&path, content);
         text(&path)
     };
     let index = path("binlog.index", b"./binlog.000001\n");
@@ -318,4 +318,10 @@ fn real_what_is_no_log_is_refused() {
         assert!(ran.err.contains("  -> "), "{ran:?}");
     }
     assert_eq!(crate::bench::run(&["binlog", "stats"]).code, Some(2));
+}
+
+/// A file for the binary to read.
+fn put(path: impl AsRef<std::path::Path>, bytes: impl AsRef<[u8]>) {
+    use std::io::Write as _;
+    std::fs::File::create(path).unwrap().write_all(bytes.as_ref()).unwrap();
 }

@@ -85,7 +85,7 @@ fn flat(path: &str, value: &Value, values: &mut Vec<(String, String)>) {
     }
     match value {
         Value::Object(map) => {
-            map.iter().for_each(|(key, value)| flat(&format!("{path}/{key}"), value, values))
+            map.iter().for_each(|(key, value)| flat(&format!("{path}/{key}"), value, values));
         }
         Value::Array(list) => {
             list.iter().enumerate().for_each(|(at, value)| flat(&format!("{path}/{at}"), value, values));

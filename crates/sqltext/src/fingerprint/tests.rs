@@ -1,3 +1,5 @@
+//! Fingerprints of ordinary and hostile statements, and where the old tools differ.
+
 use super::*;
 use proptest::prelude::*;
 
