@@ -291,13 +291,22 @@ impl Database {
         let statements = self.flavor().await?.statements();
         let enabled = statements.semi_sync_source_enabled_variable();
         let Some(need) = need else { return self.change(&Sql::plain(set(enabled, "OFF"))).await };
+        let relaxed = "SELECT 1 AS relaxed FROM DUAL WHERE @@GLOBAL.sync_binlog <> 1 \
+                       OR @@GLOBAL.innodb_flush_log_at_trx_commit <> 1";
+        let was_relaxed = !self.query(&Sql::plain(relaxed)).await?.is_empty();
         let mut wanted = vec![
             "SET GLOBAL sync_binlog = 1".to_owned(),
             "SET GLOBAL innodb_flush_log_at_trx_commit = 1".to_owned(),
+        ];
+        if was_relaxed {
+            // The settings sync what comes; what it leads with is from before.
+            wanted.extend(["FLUSH LOCAL ENGINE LOGS", "FLUSH LOCAL BINARY LOGS"].map(str::to_owned));
+        }
+        wanted.extend([
             set(statements.semi_sync_source_wait_point_variable(), &format!("'{SEMI_SYNC_WAIT_POINT}'")),
             set(statements.semi_sync_source_timeout_variable(), &SEMI_SYNC_TIMEOUT_NEVER_MS.to_string()),
             set(statements.semi_sync_source_wait_no_replica_variable(), "ON"),
-        ];
+        ]);
         if let Some(count) = statements.semi_sync_source_wait_count_variable() {
             wanted.push(set(count, &need.to_string()));
         }
