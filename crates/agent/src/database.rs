@@ -2,6 +2,8 @@
 //!
 //! Every call has a limit and none retries; what to do about a failure is decided elsewhere.
 
+mod copy;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use flavor::{Flavor, GtidSet, SEMI_SYNC_TIMEOUT_NEVER_MS, SEMI_SYNC_WAIT_POINT, 
 use ha::NodeName;
 use server::{Connection, Limits, Row, ServerError, Sql, Target};
 
-use crate::accounts::{SourceParts, account, accounts, change_source, quoted};
+use crate::accounts::{account, accounts, change_source};
 use crate::config::{Config, NET_TIMEOUT_SECONDS};
 use crate::error::AgentError;
 
@@ -291,13 +293,22 @@ impl Database {
         let statements = self.flavor().await?.statements();
         let enabled = statements.semi_sync_source_enabled_variable();
         let Some(need) = need else { return self.change(&Sql::plain(set(enabled, "OFF"))).await };
+        let relaxed = "SELECT 1 AS relaxed FROM DUAL WHERE @@GLOBAL.sync_binlog <> 1 \
+                       OR @@GLOBAL.innodb_flush_log_at_trx_commit <> 1";
+        let was_relaxed = !self.query(&Sql::plain(relaxed)).await?.is_empty();
         let mut wanted = vec![
             "SET GLOBAL sync_binlog = 1".to_owned(),
             "SET GLOBAL innodb_flush_log_at_trx_commit = 1".to_owned(),
+        ];
+        if was_relaxed {
+            // The settings sync what comes; what it leads with is from before.
+            wanted.extend(["FLUSH LOCAL ENGINE LOGS", "FLUSH LOCAL BINARY LOGS"].map(str::to_owned));
+        }
+        wanted.extend([
             set(statements.semi_sync_source_wait_point_variable(), &format!("'{SEMI_SYNC_WAIT_POINT}'")),
             set(statements.semi_sync_source_timeout_variable(), &SEMI_SYNC_TIMEOUT_NEVER_MS.to_string()),
             set(statements.semi_sync_source_wait_no_replica_variable(), "ON"),
-        ];
+        ]);
         if let Some(count) = statements.semi_sync_source_wait_count_variable() {
             wanted.push(set(count, &need.to_string()));
         }
@@ -455,68 +466,6 @@ impl Database {
         Ok(())
     }
 
-    /// Clones a donor over this server's data (MySQL). The server ends afterwards, and with it the session.
-    pub(crate) async fn clone_from(
-        &mut self,
-        config: &Config,
-        donor: &NodeName,
-        limit: Duration,
-    ) -> Result<(), AgentError> {
-        let flavor = self.flavor().await?;
-        let statements = flavor.statements();
-        let parts = SourceParts::new(config, donor)?;
-        let donors = quoted(sqltext::quote_string(&format!("{}:{}", parts.address, parts.port)))?;
-        let no_clone = || AgentError::Refused("this server cannot clone".to_owned());
-        let donors = statements.clone_donors(&donors).ok_or_else(no_clone)?;
-        let clone = statements.clone_instance(&parts.source()).ok_or_else(no_clone)?;
-        self.change(&Sql::plain("SET GLOBAL super_read_only = OFF")).await?;
-        self.change(&Sql::plain(statements.stop_replica())).await?;
-        self.change(&Sql::plain(donors)).await?;
-        for statement in clone {
-            let sql = Sql::secret(statement, format!("CLONE INSTANCE FROM {donor} ..."));
-            let session = self.session().await?;
-            match session.with_limit(limit).execute(&sql).await {
-                Ok(_) => {}
-                // It cannot restart itself, which is for the agent to do, or it is restarting: done either way.
-                Err(error) if error.code() == Some(CLONE_RESTART_FAILED) || error.code().is_none() => {
-                    self.connection = None;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.connection = None;
-        Ok(())
-    }
-
-    /// A commit waits for an acknowledgement: a backup would wait for it, and keep others from being acknowledged.
-    pub(crate) async fn history_for_copy(&mut self) -> Result<GtidSet, AgentError> {
-        let look = self.look().await?;
-        if look.waiting == 0 {
-            return Ok(look.executed);
-        }
-        tokio::time::sleep(GONE / 10).await;
-        let later = self.look().await?;
-        if later.waiting > 0 && later.acked == look.acked {
-            return Err(AgentError::Refused(
-                "commits wait for acknowledgements: no copy is made meanwhile".to_owned(),
-            ));
-        }
-        Ok(later.executed)
-    }
-
-    /// Gives a copied MariaDB server the history of its donor.
-    pub(crate) async fn adopt_history(&mut self, state: &GtidSet) -> Result<(), AgentError> {
-        let statements = self.flavor().await?.statements();
-        let position = quoted(sqltext::quote_string(&state.replication_position()))?;
-        let full = quoted(sqltext::quote_string(&state.to_string()))?;
-        self.change(&Sql::plain(statements.reset_binlogs())).await?;
-        let wanted = [statements.set_binlog_state(&full), statements.set_slave_pos(&position)];
-        for statement in wanted.into_iter().flatten() {
-            self.change(&Sql::plain(statement)).await?;
-        }
-        Ok(())
-    }
-
     /// Where the binlogs are: the index file.
     pub(crate) async fn binlog_index(&mut self) -> Result<Option<std::path::PathBuf>, ServerError> {
         let rows = self.query(&Sql::plain("SELECT @@log_bin_index AS path")).await?;
@@ -528,8 +477,6 @@ impl Database {
 const NO_SUCH_ACCOUNT: u16 = 1396;
 /// ER_NO_SUCH_THREAD.
 const NO_SUCH_THREAD: u16 = 1094;
-/// ER_CLONE_RESTART (3707): the clone is complete and the server could not restart itself.
-const CLONE_RESTART_FAILED: u16 = 3707;
 
 /// The id of this node's writes.
 fn own_id(config: &Config) -> u32 {

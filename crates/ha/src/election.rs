@@ -36,7 +36,12 @@ pub(crate) fn elect(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>)
     if seen.shared.paused {
         return Decision::rest(format!("{last}; paused, so nobody is promoted"));
     }
-    if let Some(until) = seen.view.local.promised_until.filter(|until| *until > seen.view.now) {
+    // Who gave the lease up does not go on with it, whatever was agreed in that epoch or before.
+    let is_given_up =
+        leader.is_some_and(|leader| leader.released.is_some() && leader.epoch >= seen.view.local.epoch);
+    if let Some(until) = seen.view.local.promised_until.filter(|until| *until > seen.view.now)
+        && !is_given_up
+    {
         let left = until - seen.view.now;
         return Decision::rest(format!("{last}; this node agreed that it goes on, for {left} ms more"));
     }

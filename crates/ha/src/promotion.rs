@@ -78,9 +78,14 @@ fn lost_since_handover(server: &ServerReport, lineage: &Lineage) -> Option<GtidS
 /// All is applied: the state is written with those who may acknowledge, everybody else is shut out, then writes open.
 fn open(seen: &Seen<'_>, state: &State, epoch: u64, mut actions: Vec<Action>) -> Decision {
     let sync = first_sync(seen, &state.lineage);
-    // Where it is stopped, forgetting it has time until writes are open: it takes the server several synced writes.
-    if seen.server().following.is_some() && seen.view.local.frozen != Some(state.lineage.epoch) {
-        actions.push(Action::Freeze(state.lineage.epoch));
+    // Forgetting where it came from takes the server several synced writes, and has time until writes are open. One that
+    // leads alone does it first: for the others, waiting for acknowledgements sees to it that what it leads with is
+    // on the disk.
+    let is_frozen = seen.view.local.frozen == Some(state.lineage.epoch);
+    match seen.server().following {
+        Some(_) if sync.asynchronous => actions.push(Action::Detach),
+        Some(_) if !is_frozen => actions.push(Action::Freeze(state.lineage.epoch)),
+        Some(_) | None => {}
     }
     for node in seen.policy.nodes.iter().filter(|node| *node != seen.view.me) {
         let listed = sync.ackers.contains_key(node);

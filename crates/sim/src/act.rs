@@ -435,7 +435,12 @@ impl World {
                 true
             }
             Action::SetWaiting(need) => {
-                self.nodes[node].server.waits = *need;
+                let server = &mut self.nodes[node].server;
+                server.waits = *need;
+                if need.is_some() {
+                    // What it leads with survives a loss of power from here on.
+                    server.synced = server.log.len();
+                }
                 self.release_waiters(node);
                 true
             }

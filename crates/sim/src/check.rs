@@ -396,11 +396,11 @@ impl World {
         if !agent.reached || !agent.shared.paused {
             return;
         }
-        let changes_roles = |action: &Action| {
-            matches!(
-                action,
-                Action::Claim(_) | Action::HandOver { .. } | Action::Freeze(_) | Action::Reseed { .. }
-            )
+        // Who has the lease goes on to open writes, and stops its own replication for that.
+        let is_elected = agent.holding.is_some();
+        let changes_roles = |action: &Action| match action {
+            Action::Freeze(_) => !is_elected,
+            action => matches!(action, Action::Claim(_) | Action::HandOver { .. } | Action::Reseed { .. }),
         };
         let asked = agent.shared.request.is_some();
         if let Some(action) = agent.actions.iter().find(|action| changes_roles(action)).filter(|_| !asked) {

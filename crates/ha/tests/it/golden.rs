@@ -123,6 +123,7 @@ scenarios! {
     server_killed
     server_killed_alone
     switchover
+    switchover_after_etcd_was_away
     switchover_nobody_takes
     switchover_refused
     switchover_target_dies
