@@ -13,6 +13,8 @@ use spec::{Node, ServiceManager, Spec};
 use crate::error::SetupError;
 use crate::login::admin_target;
 
+/// How long a supervisor may take until the server's process is there.
+const APPEARS_WITHIN: Duration = Duration::from_secs(10);
 /// A server may flush gigabytes on shutdown, and recover its redo log on start.
 const STOP_LIMIT: Duration = Duration::from_secs(600);
 const START_LIMIT: Duration = Duration::from_secs(600);
@@ -182,8 +184,10 @@ impl<'a> Driver<'a> {
     }
 
     async fn wait_until_answering(&self) -> Result<(), SetupError> {
-        let deadline = std::time::Instant::now() + START_LIMIT;
+        let began = std::time::Instant::now();
+        let deadline = began + START_LIMIT;
         let target = admin_target(self.spec, self.node)?;
+        let mut was_there = false;
         loop {
             match Connection::open(&target, &Limits::default()).await {
                 Ok(connection) => {
@@ -191,8 +195,11 @@ impl<'a> Driver<'a> {
                     return Ok(());
                 }
                 Err(error @ (ServerError::NoSocket { .. } | ServerError::ConnectRefused { .. })) => {
-                    let gone =
-                        self.manager == ServiceManager::Process && !self.process(Vec::new()).is_running()?;
+                    let runs =
+                        self.manager != ServiceManager::Process || self.process(Vec::new()).is_running()?;
+                    was_there |= runs;
+                    // A supervisor that has just taken its place starts the server a moment later.
+                    let gone = !runs && (was_there || began.elapsed() > APPEARS_WITHIN);
                     if gone || std::time::Instant::now() > deadline {
                         let log = self.process(Vec::new()).log_file;
                         return Err(SetupError::refused(
