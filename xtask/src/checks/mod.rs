@@ -33,7 +33,7 @@ pub(crate) const CHECKS: &[Check] = &[
 
 /// The crates that have no clock, socket, file, async or randomness.
 pub(crate) const PURE: &[&str] =
-    &["binlog", "cloudstack", "facts", "flavor", "kill", "plan", "spec", "sqltext"];
+    &["binlog", "cloudstack", "dump", "facts", "flavor", "kill", "plan", "spec", "sqltext"];
 
 #[cfg(test)]
 mod tests {

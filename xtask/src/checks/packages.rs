@@ -22,7 +22,10 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Banned packages that come with something that is worth it: (package, what brings it).
-const TOLERATED: &[(&str, &str)] = &[("time", "rcgen and x509-parser have dates of this type in their API")];
+const TOLERATED: &[(&str, &str)] = &[
+    ("chrono", "object_store has dates of this type in its API"),
+    ("time", "rcgen and x509-parser have dates of this type in their API"),
+];
 
 const LICENCES: &[&str] = &[
     "0BSD",
