@@ -17,6 +17,7 @@ phase "packages" scripts/setup-debian.sh --tests
 . scripts/cargo-path.sh
 phase "MySQL" scripts/mysql-root.sh
 phase "Keystone" scripts/keystone-venv.sh
+phase "S3" scripts/moto-venv.sh
 phase "format" cargo fmt --all --check
 phase "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 if cargo nextest --version >/dev/null 2>&1; then

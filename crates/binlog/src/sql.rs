@@ -94,7 +94,7 @@ pub fn statement(
 }
 
 /// The image after, with differences of JSON columns applied to what was before.
-fn whole<'a>(before: Option<&Image<'a>>, after: &Image<'a>) -> Image<'a> {
+pub(crate) fn whole<'a>(before: Option<&Image<'a>>, after: &Image<'a>) -> Image<'a> {
     let mut whole = after.clone();
     for (at, value) in whole.iter_mut().enumerate() {
         let Some(Value::JsonDiff(diffs)) = value else { continue };

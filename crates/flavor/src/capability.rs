@@ -72,6 +72,8 @@ pub enum Capability {
     MaxStatementTime,
     /// Max_execution_time limits SELECT statements, in milliseconds.
     MaxExecutionTime,
+    /// CRC32() takes a checksum to go on from.
+    ChecksumGoesOn,
 }
 
 /// A run of releases: from one on, until (not including) another. A change that was backported to older series
@@ -368,6 +370,13 @@ pub const CAPABILITIES: &[CapabilityRow] = &[
         mariadb: NEVER,
         mysql: &[Span::from(5, 7, 8)],
         source: "MySQL manual, Server System Variables, max_execution_time",
+    },
+    CapabilityRow {
+        capability: Capability::ChecksumGoesOn,
+        sentence: "CRC32() takes a checksum to go on from",
+        mariadb: &[Span::from(10, 8, 0)],
+        mysql: NEVER,
+        source: "MariaDB, CRC32 (MDEV-27208)",
     },
 ];
 

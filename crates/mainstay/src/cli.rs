@@ -3,23 +3,36 @@
 //! Doc comments here are the help text. Secrets are never options: they come from files, prompts or the
 //! environment.
 
+mod backup;
+mod backup_keep;
 mod binlog;
+mod checksum;
 mod digest;
+mod extract;
 mod ha;
 mod kill;
+mod restore;
+mod rehearse;
+mod rewind;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use backup::{BackupArgs, BackupCreateArgs, CompressArg};
+pub(crate) use backup_keep::{
+    BackupArchiveArgs, BackupListArgs, BackupPruneArgs, BackupVerifyArgs, KeptArgs,
+};
 pub(crate) use binlog::{
     ActionArg, BinlogArgs, BinlogFindArgs, BinlogRollbackArgs, BinlogSqlArgs, BinlogStatsArgs, DamageArg,
     LogArgs, SchemaArgs, SelectArgs, SqlOutputArg, TimelineArg,
 };
+pub(crate) use checksum::ChecksumArgs;
 pub(crate) use digest::{
     BaselineArgs, CompatArg, DigestArgs, DigestBinlogArgs, DigestGeneralArgs, DigestGroupArg, DigestLiveArgs,
     DigestOutputArg, DigestReportArgs, DigestSlowArgs, HistoryKeepArgs, LiveSourceArg,
 };
+pub(crate) use extract::ExtractArgs;
 pub(crate) use ha::{
     AgentArgs, ExplainArgs, FailoverArgs, FencerArgs, HealthArgs, HistoryArgs, MaintenanceArgs, PauseArgs,
     ProgramArg, ReinitArgs, RenderArgs, ResumeArgs, SwitchArg, SwitchoverArgs,
@@ -27,6 +40,9 @@ pub(crate) use ha::{
 pub(crate) use kill::{
     AllowedArg, ClassArgs, GroupByArg, KillArgs, KillWhatArg, LocksArg, MatchArgs, VictimsArg,
 };
+pub(crate) use restore::{MethodArg, ProfileArg, RestoreArgs, StoreArgs};
+pub(crate) use rehearse::RehearseArgs;
+pub(crate) use rewind::{RewindArgs, ToArgs};
 
 /// Sets up, tunes and keeps the MySQL or MariaDB database under a cloud's control plane.
 #[derive(Debug, Parser)]
@@ -69,12 +85,19 @@ pub(crate) enum VerbArgs {
     Render(RenderArgs),
     Facts(FactsArgs),
     Kill(Box<KillArgs>),
+    Checksum(Box<ChecksumArgs>),
     /// Read binary logs: what changed, who did it, as SQL, and undone.
     #[command(subcommand)]
     Binlog(Box<BinlogArgs>),
     /// Digest what servers ran: kinds of statements, with their times, rows and share of the whole.
     #[command(subcommand)]
     Digest(Box<DigestArgs>),
+    /// Take backups, keep and prove them, and archive binary logs.
+    #[command(subcommand)]
+    Backup(Box<BackupArgs>),
+    Restore(Box<RestoreArgs>),
+    Extract(Box<ExtractArgs>),
+    Rewind(Box<RewindArgs>),
     /// Encrypt and decrypt CloudStack's configuration values, and read its db.properties.
     #[command(subcommand)]
     Cloudstack(CloudstackArgs),

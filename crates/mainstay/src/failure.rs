@@ -71,6 +71,9 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<agent::AgentError>() {
             return error.hint();
         }
+        if let Some(error) = cause.downcast_ref::<checksum::ChecksumError>() {
+            return error.hint();
+        }
         if let Some(error) = cause.downcast_ref::<lab::LabError>() {
             return error.hint();
         }

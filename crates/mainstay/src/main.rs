@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, VerbArgs};
+use crate::cli::{BackupArgs, Cli, VerbArgs};
 use crate::failure::Verb;
 use crate::output::Format;
 
@@ -65,8 +65,23 @@ async fn run(cli: Cli) -> Verb {
         VerbArgs::Render(args) => verbs::render::run(format, &args).await,
         VerbArgs::Facts(args) => verbs::facts::run(format, &args).await,
         VerbArgs::Kill(args) => Box::pin(verbs::kill::run(format, &args)).await,
+        VerbArgs::Checksum(args) => Box::pin(verbs::checksum::run(format, &args)).await,
         VerbArgs::Binlog(args) => verbs::binlog::run(format, &args).await,
         VerbArgs::Digest(args) => Box::pin(verbs::digest::run(format, &args)).await,
+        VerbArgs::Backup(args) => match *args {
+            BackupArgs::Create(args) => Box::pin(verbs::backup_create::run(format, &args)).await,
+            BackupArgs::List(args) => verbs::backup_list::run(format, &args).await,
+            BackupArgs::Verify(args) => verbs::backup_verify::run(format, &args).await,
+            BackupArgs::Rehearse(args) => Box::pin(verbs::backup_rehearse::run(format, &args)).await,
+            BackupArgs::Prune(args) => Box::pin(verbs::backup_prune::run(format, &args)).await,
+            BackupArgs::Archive(args) => Box::pin(verbs::backup_archive::run(format, &args)).await,
+        },
+        VerbArgs::Restore(args) => Box::pin(verbs::restore::run(format, &args)).await,
+        VerbArgs::Extract(args) => verbs::extract::run(format, &args),
+        VerbArgs::Rewind(args) => match args.into.as_deref() {
+            Some(into) => Box::pin(verbs::rewind_server::run(format, &args, into)).await,
+            None => Box::pin(verbs::rewind::run(format, &args)).await,
+        },
         VerbArgs::Cloudstack(args) => verbs::cloudstack::run(format, &args),
         VerbArgs::Openstack(args) => verbs::openstack::run(format, &args),
         VerbArgs::Lab(args) => verbs::lab::run(format, &args).await,

@@ -83,6 +83,20 @@ pub(crate) fn bytes(bytes: &[u8]) {
     }
 }
 
+/// Standard output for whoever writes by himself. A closed pipe ends the program quietly.
+pub(crate) struct Raw;
+
+impl Write for Raw {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self::bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().lock().flush()
+    }
+}
+
 /// Rows as lines with their columns below each other; the first row is the header.
 pub(crate) fn table(rows: Vec<Vec<String>>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -18,6 +18,8 @@ use crate::target::{Limits, Target};
 
 /// A server that has nothing to send says at least that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The same where the stream goes on: it is then known that a transaction has ended.
+const HEARTBEAT_FOLLOWING: Duration = Duration::from_secs(1);
 /// No sign of life for so long ends the stream.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The protocol has 32 bits for a position.
@@ -47,11 +49,21 @@ pub enum DumpEvent {
     /// A whole event with header and checksum, as it is in the log. An [artificial](Self::is_artificial) description
     /// of the format comes before the first event when that is not the log's own first one.
     Event(Vec<u8>),
+    /// Everything that is written has been sent, to the end of a transaction. Only where the stream goes on.
+    Idle,
+}
+
+/// What happens at the end of what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtEnd {
+    Stop,
+    Wait,
 }
 
 /// A server's logs, being sent.
 pub struct BinlogDump {
     stream: BinlogStream,
+    at_end: AtEnd,
     endpoint: String,
     logs: Vec<String>,
     limits: Limits,
@@ -73,17 +85,48 @@ impl BinlogDump {
         flavor: Flavor,
         from: &DumpFrom,
     ) -> Result<Self, ServerError> {
+        Self::begin(target, limits, (server_id, AtEnd::Stop), logs, flavor, from).await
+    }
+
+    /// The same without an end: what is written later is sent when it is, and [`DumpEvent::Idle`] says every second
+    /// that there is nothing. While it lasts, the server keeps the log being read and those after it.
+    ///
+    /// # Errors
+    /// As [`BinlogDump::open`].
+    pub async fn follow(
+        target: &Target,
+        limits: &Limits,
+        server_id: u32,
+        logs: Vec<String>,
+        flavor: Flavor,
+        from: &DumpFrom,
+    ) -> Result<Self, ServerError> {
+        Self::begin(target, limits, (server_id, AtEnd::Wait), logs, flavor, from).await
+    }
+
+    async fn begin(
+        target: &Target,
+        limits: &Limits,
+        (server_id, at_end): (u32, AtEnd),
+        logs: Vec<String>,
+        flavor: Flavor,
+        from: &DumpFrom,
+    ) -> Result<Self, ServerError> {
         let opening = async {
             let mut conn = Conn::new(target.driver_options())
                 .await
                 .map_err(|failure| ServerError::from_connecting(failure, &target.endpoint))?;
-            for sql in session(flavor, from)? {
+            for sql in session(flavor, from, at_end)? {
                 let sql = Sql::plain(sql);
                 conn.query_drop(sql.expose()).await.map_err(|failure| {
                     ServerError::from_statement(failure, &sql, limits.connect.as_millis(), &target.endpoint)
                 })?;
             }
-            let request = BinlogStreamRequest::new(server_id).with_non_blocking();
+            let request = BinlogStreamRequest::new(server_id);
+            let request = match at_end {
+                AtEnd::Stop => request.with_non_blocking(),
+                AtEnd::Wait => request,
+            };
             let request = match from {
                 DumpFrom::Position { position, .. } if *position > POSITION_MAX => {
                     return Err(ServerError::Other(format!(
@@ -105,7 +148,7 @@ impl BinlogDump {
                 limit_ms: limits.connect.as_millis(),
             })
         })?;
-        Ok(Self { stream, endpoint: target.endpoint.to_string(), logs, limits: *limits })
+        Ok(Self { stream, at_end, endpoint: target.endpoint.to_string(), logs, limits: *limits })
     }
 
     /// The next event or log; none at the end of what is written.
@@ -130,14 +173,18 @@ impl BinlogDump {
             let header = event.header();
             let kind = header.event_type_raw();
             let is_artificial = header.flags_raw() & FLAG_ARTIFICIAL != 0;
-            if kind == EventType::ROTATE_EVENT as u8 && (is_artificial || header.timestamp() == 0) {
+            // A log's own last event has a position, if not always a time.
+            if kind == EventType::ROTATE_EVENT as u8 && (is_artificial || header.log_pos() == 0) {
                 match self.named(event.data()) {
                     Some(name) => return Ok(Some(DumpEvent::Log(name))),
                     None => continue,
                 }
             }
             if is_heartbeat(kind) {
-                continue;
+                match self.at_end {
+                    AtEnd::Stop => continue,
+                    AtEnd::Wait => return Ok(Some(DumpEvent::Idle)),
+                }
             }
             return Ok(Some(DumpEvent::Event(whole(&event))));
         }
@@ -195,8 +242,12 @@ fn refused(failure: mysql_async::Error, target: &Target, limits: &Limits) -> Ser
 }
 
 /// What the server has to know of this client before it sends.
-fn session(flavor: Flavor, from: &DumpFrom) -> Result<Vec<String>, ServerError> {
-    let nanoseconds = HEARTBEAT.as_nanos();
+fn session(flavor: Flavor, from: &DumpFrom, at_end: AtEnd) -> Result<Vec<String>, ServerError> {
+    let nanoseconds = match at_end {
+        AtEnd::Stop => HEARTBEAT,
+        AtEnd::Wait => HEARTBEAT_FOLLOWING,
+    }
+    .as_nanos();
     let mut lines = vec![
         format!("SET @master_heartbeat_period={nanoseconds}, @source_heartbeat_period={nanoseconds}"),
         // Events come as they are in the logs, with or without checksum.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flavor::Flavor;
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Column, Conn, Value};
+use mysql_async::{Column, Conn, Opts, OptsBuilder, Value};
 use tokio::time::timeout;
 
 use crate::error::ServerError;
@@ -18,6 +18,9 @@ use crate::target::{Limits, Target};
 
 /// More rows than any of our own questions has answers; a result beyond it ends the connection.
 const MAX_ROWS: usize = 1_000_000;
+
+/// The longest row there is: the protocol's limit, and both servers', for what they send.
+const ROW_BYTES_MAX: usize = 1 << 30;
 
 /// What sessions have in common, whatever the server's defaults are: quoting by `sqltext` relies on backslash
 /// escapes and on `"` not being an identifier quote, times are UTC.
@@ -49,7 +52,20 @@ impl Connection {
     /// # Errors
     /// If any of it fails, or takes longer than `limits.connect`.
     pub async fn open(target: &Target, limits: &Limits) -> Result<Self, ServerError> {
-        let opening = Self::open_unbounded(target, limits);
+        Self::open_with(target, limits, target.driver_options()).await
+    }
+
+    /// The same for a session that reads rows of any length the protocol has, whatever the server takes from clients.
+    ///
+    /// # Errors
+    /// As for [`Connection::open`].
+    pub async fn open_for_rows(target: &Target, limits: &Limits) -> Result<Self, ServerError> {
+        let options = OptsBuilder::from_opts(target.driver_options()).max_allowed_packet(Some(ROW_BYTES_MAX));
+        Self::open_with(target, limits, options.into()).await
+    }
+
+    async fn open_with(target: &Target, limits: &Limits, options: Opts) -> Result<Self, ServerError> {
+        let opening = Self::open_unbounded(target, limits, options);
         timeout(limits.connect, opening).await.unwrap_or_else(|_| {
             Err(ServerError::Timeout {
                 endpoint: target.endpoint.to_string(),
@@ -58,8 +74,8 @@ impl Connection {
         })
     }
 
-    async fn open_unbounded(target: &Target, limits: &Limits) -> Result<Self, ServerError> {
-        let mut conn = Conn::new(target.driver_options())
+    async fn open_unbounded(target: &Target, limits: &Limits, options: Opts) -> Result<Self, ServerError> {
+        let mut conn = Conn::new(options)
             .await
             .map_err(|failure| ServerError::from_connecting(failure, &target.endpoint))?;
         let failed = |failure| ServerError::from_connecting(failure, &target.endpoint);
@@ -185,7 +201,7 @@ impl Connection {
     }
 
     /// Tells the server the limit, so that it holds even when this process is gone.
-    async fn limit_session(&mut self, limit: Duration) -> Result<(), ServerError> {
+    pub(crate) async fn limit_session(&mut self, limit: Duration) -> Result<(), ServerError> {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         for statement in self.flavor.statements().statement_time_limit(limit_ms) {
             self.run_once(&Sql::plain(statement), None, limit).await?;
@@ -261,10 +277,19 @@ impl Connection {
         }
     }
 
-    fn take_conn(&mut self) -> Result<Conn, ServerError> {
+    pub(crate) fn take_conn(&mut self) -> Result<Conn, ServerError> {
         self.conn.take().ok_or_else(|| ServerError::ConnectionLost {
             reason: "an earlier call broke or was abandoned".to_owned(),
         })
+    }
+
+    /// What [`Self::take_conn`] took, in a known state again.
+    pub(crate) fn give_back(&mut self, conn: Conn) {
+        self.conn = Some(conn);
+    }
+
+    pub(crate) fn statement_error(&self, failure: mysql_async::Error, sql: &Sql) -> ServerError {
+        ServerError::from_statement(failure, sql, self.session_limit.as_millis(), &self.target.endpoint)
     }
 }
 

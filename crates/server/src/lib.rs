@@ -7,23 +7,27 @@ mod binlog_dump;
 mod connection;
 mod error;
 mod facts;
+mod load;
 mod option_file;
 mod process;
 mod program;
 mod row;
 pub mod sessions;
 mod sql;
+mod stream;
 mod target;
 
 pub use binlog_dump::{BinlogDump, DumpEvent, DumpFrom};
 pub use connection::{Connection, Executed};
 pub use error::{ServerError, TlsFailure};
 pub use facts::{RoleFacts, collect, collect_role};
+pub use load::{Loaded, Loader};
 pub use option_file::{OptionFile, OptionFileError};
 pub use process::{ProcessState, ServerProcess, Signal, clear_dead_socket_lock};
 pub use program::{ProgramError, ServerProgram};
 pub use row::Row;
 pub use sql::{Param, Sql};
+pub use stream::{RawRow, RawValues, RowBatch, RowStream};
 pub use target::{Endpoint, Limits, Target, Tls};
 
 /// Makes aws-lc-rs the TLS provider of the process. Call it once, first thing in `main`; a second call

@@ -153,6 +153,7 @@ impl<'a> Document<'a> {
             openstack,
             ha,
             kill: self.kill(),
+            backup: self.backup(),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Unknown keys are found, the template is filled and the reference is generated from it. What a value may be is
 //! checked in `check`.
 
+use crate::keys_backup::{BACKUP_KEYS, BACKUP_SECTIONS};
 use crate::keys_ha::{HA_KEYS, HA_SECTIONS};
 use crate::keys_kill::{KILL_KEYS, KILL_SECTIONS};
 
@@ -55,23 +56,30 @@ const BASE_SECTIONS: &[(&str, &str)] = &[
 
 /// Sections with what they are for, in the order of the reference.
 pub(crate) const SECTIONS: &[(&str, &str)] = &{
-    let mut all = [("", ""); BASE_SECTIONS.len() + HA_SECTIONS.len() + KILL_SECTIONS.len()];
+    const COUNT: usize =
+        BASE_SECTIONS.len() + HA_SECTIONS.len() + KILL_SECTIONS.len() + BACKUP_SECTIONS.len();
+    let mut all = [("", ""); COUNT];
     let (base, rest) = all.split_at_mut(BASE_SECTIONS.len());
-    let (ha, kill) = rest.split_at_mut(HA_SECTIONS.len());
+    let (ha, rest) = rest.split_at_mut(HA_SECTIONS.len());
+    let (kill, backup) = rest.split_at_mut(KILL_SECTIONS.len());
     base.copy_from_slice(BASE_SECTIONS);
     ha.copy_from_slice(HA_SECTIONS);
     kill.copy_from_slice(KILL_SECTIONS);
+    backup.copy_from_slice(BACKUP_SECTIONS);
     all
 };
 
 /// Every key; those of a section are in the order of the reference.
 pub const KEYS: &[Key] = &{
-    let mut all = [key("", "", "", "", "", ""); BASE_KEYS.len() + HA_KEYS.len() + KILL_KEYS.len()];
+    const COUNT: usize = BASE_KEYS.len() + HA_KEYS.len() + KILL_KEYS.len() + BACKUP_KEYS.len();
+    let mut all = [key("", "", "", "", "", ""); COUNT];
     let (base, rest) = all.split_at_mut(BASE_KEYS.len());
-    let (ha, kill) = rest.split_at_mut(HA_KEYS.len());
+    let (ha, rest) = rest.split_at_mut(HA_KEYS.len());
+    let (kill, backup) = rest.split_at_mut(KILL_KEYS.len());
     base.copy_from_slice(BASE_KEYS);
     ha.copy_from_slice(HA_KEYS);
     kill.copy_from_slice(KILL_KEYS);
+    backup.copy_from_slice(BACKUP_KEYS);
     all
 };
 

@@ -3,12 +3,14 @@
 //! Every problem of a text is found in one go, each with its line, column and the nearest right name. The table in
 //! `keys` is the one list of what may be written: checks, template and reference come from it. No file is read here.
 
+mod backup_rules;
 mod check;
 mod clouds;
 mod entrance;
 mod ha;
 mod ha_model;
 mod keys;
+mod keys_backup;
 mod keys_ha;
 mod keys_kill;
 mod kill_rules;
@@ -21,6 +23,7 @@ mod template;
 mod values;
 mod variables;
 
+pub use backup_rules::Backup;
 pub use check::SPEC_BYTES_MAX;
 pub use entrance::Entrance;
 pub use ha_model::*;

@@ -11,6 +11,7 @@ use flavor::Vendor;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::backup_rules::Backup;
 use crate::ha_model::Ha;
 use crate::kill_rules::Kill;
 
@@ -48,6 +49,9 @@ pub struct Spec {
     /// `[kill]`, `None` when no sessions are to be ended by rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill: Option<Kill>,
+    /// `[backup]`, `None` when no place for backups is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
 }
 
 /// `[cluster]`: what the servers are together.

@@ -59,7 +59,7 @@ pub fn template(cloud: Cloud, found: &Found) -> String {
             "cloudstack" => cloud == Cloud::Cloudstack,
             "cloudstack.properties" => found.properties_file.is_some(),
             "openstack" => cloud == Cloud::Openstack,
-            "openstack.service" | "config.variables" | "ha" | "kill" | "kill.rule" => false,
+            "openstack.service" | "config.variables" | "ha" | "kill" | "kill.rule" | "backup" => false,
             other => !other.starts_with("ha."),
         };
         let of_another_cloud = (section.starts_with("cloudstack") && cloud != Cloud::Cloudstack)

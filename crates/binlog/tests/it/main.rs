@@ -12,6 +12,7 @@
 
 mod broken;
 mod fixtures;
+mod fold;
 mod hostile;
 mod made;
 mod whole;

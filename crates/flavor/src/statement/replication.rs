@@ -55,6 +55,17 @@ impl Statements {
         format!("SELECT {function}({position}, {}) AS reached", timeout_seconds.max(1))
     }
 
+    /// Starts a stopped replica up to a position, a quoted literal of [`crate::GtidSet::replication_position`], where
+    /// it stops applying.
+    #[must_use]
+    pub fn start_replica_until(self, position: &str) -> String {
+        let start = self.start_replica();
+        match self.flavor.vendor {
+            Vendor::MariaDb => format!("{start} UNTIL master_gtid_pos = {position}"),
+            Vendor::MySql => format!("{start} UNTIL SQL_AFTER_GTIDS = {position}"),
+        }
+    }
+
     /// Says up to where a stopped MariaDB replica has replicated, as a quoted literal of
     /// [`crate::GtidSet::replication_position`]: an ex-primary needs it, whose own writes are not counted. `None`
     /// on MySQL.

@@ -81,7 +81,7 @@ pub(crate) fn select(args: &SelectArgs) -> Result<Select, Failure> {
 }
 
 /// A time in this host's zone, or in the one it names.
-fn seconds(text: &str) -> Result<i64, Failure> {
+pub(crate) fn seconds(text: &str) -> Result<i64, Failure> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.as_second());
     }

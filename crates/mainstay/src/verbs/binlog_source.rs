@@ -113,7 +113,7 @@ impl Stream {
             while self.next.is_none() {
                 match self.events.blocking_recv()? {
                     Ok(DumpEvent::Log(name)) => self.next = Some(name),
-                    Ok(DumpEvent::Event(_)) => {}
+                    Ok(DumpEvent::Event(_) | DumpEvent::Idle) => {}
                     Err(failure) => {
                         self.failure = Some(failure);
                         self.next = Some(String::new());
@@ -161,6 +161,8 @@ impl Read for StreamedLog<'_> {
                     self.chunk = event;
                     self.at = 0;
                 }
+                // Only where a stream goes on.
+                Some(Ok(DumpEvent::Idle)) => {}
                 Some(Err(failure)) => self.stream.failure = Some(failure),
             }
         }

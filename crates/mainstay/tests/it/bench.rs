@@ -189,6 +189,13 @@ impl Bench {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// Starts a verb that has no spec, without waiting for its end.
+    pub(crate) fn start_plain(&self, verb: &[&str]) -> Child {
+        let mut command = binary();
+        command.args(verb).env("MAINSTAY_LAB_DIR", &self.lab);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Starts the server's own client, which takes statements from its standard input.
     pub(crate) fn shell(&self) -> Child {
         let mut command = binary();

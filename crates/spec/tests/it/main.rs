@@ -1,5 +1,6 @@
 //! The spec as its writer meets it: good ones, bad ones, the template and the reference.
 
+mod backup;
 mod ha;
 mod kill;
 mod refused;

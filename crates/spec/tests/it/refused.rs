@@ -182,6 +182,9 @@ fn every_key_is_read() {
             let rule = BTreeMap::from([("name", "\"r\""), ("busy_time", "\"5m\"")]);
             sections.insert("kill.rule", rule);
         }
+        if key.section == "backup" {
+            sections.insert("backup", BTreeMap::from([("place", "\"/backups\"")]));
+        }
         let etcd = key.section == "ha.store" && key.name != "path";
         if etcd {
             sections.entry("cluster").or_default().insert("topology", "\"replication\"");

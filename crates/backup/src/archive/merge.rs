@@ -1,0 +1,87 @@
+//! Many segments of a log made one, so that an archive has about as many objects as there were logs.
+//!
+//! What is compressed stays so: segments are stretches of independent compressed frames, which may follow one another
+//! in one object. They are unpacked only to see that they are whole.
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::catalog::{Archive, gap_between};
+use super::cutter::hex;
+use super::error::ArchiveError;
+use super::read::SegmentBytes;
+use super::segment::{Segment, SegmentName, log_folder};
+
+/// Segments of a log that is still written, from which on they are merged.
+pub(crate) const SEGMENTS_MAX: usize = 128;
+/// What is larger stays in parts, so that archiving does not stand still for long.
+const MERGED_BYTES_MAX: u64 = 4 << 30;
+
+async fn segments_of(archive: &Archive, run: &str, log: &str) -> Result<Vec<SegmentName>, ArchiveError> {
+    let entries = archive.place().list(&log_folder(run, log)).await?;
+    let mut names: Vec<SegmentName> =
+        entries.iter().filter_map(|entry| SegmentName::of_record(&entry.name)).collect();
+    names.sort_by(|left, right| left.order().cmp(&right.order()));
+    Ok(names)
+}
+
+/// Makes one segment of those of a log that follow one another; none where there is nothing to do.
+pub(crate) async fn merge_log(
+    archive: &Archive,
+    run: &str,
+    log: &str,
+) -> Result<Option<(usize, Segment)>, ArchiveError> {
+    let mut parts: Vec<Segment> = Vec::new();
+    let mut inner = Vec::new();
+    for name in segments_of(archive, run, log).await? {
+        match parts.last() {
+            Some(last) if name.end <= last.end => inner.push(name),
+            Some(last) if gap_between(&last.name(), &name).is_some() => break,
+            Some(_) | None => parts.push(archive.segment(&name).await?),
+        }
+    }
+    // What an earlier merge left behind when it was cut off.
+    for name in inner {
+        archive.remove(&archive.segment(&name).await?).await?;
+    }
+    let [first, .., last] = parts.as_slice() else { return Ok(None) };
+    if parts.iter().map(|part| part.stored_bytes).sum::<u64>() > MERGED_BYTES_MAX {
+        return Ok(None);
+    }
+    let content = format!("{:012}.{}.zst", first.start, Timestamp::now().as_microsecond());
+    let mut writer = archive.place().put(&format!("{}/{content}", log_folder(run, log))).await?;
+    let mut digest = Sha256::new();
+    let mut bytes = 0;
+    for part in &parts {
+        let mut unpacking = SegmentBytes::open(archive, part).await?;
+        while let Some((packed, plain)) = unpacking.next().await? {
+            digest.update(&plain);
+            bytes += u64::try_from(plain.len()).unwrap_or(0);
+            writer.write(packed).await?;
+        }
+    }
+    let stored = writer.finish().await?;
+    let mut gtids = first.gtids.clone();
+    parts.iter().skip(1).for_each(|part| gtids.extend(&part.gtids));
+    let merged = Segment {
+        end: last.end,
+        is_log_end: last.is_log_end,
+        next_log: last.next_log.clone(),
+        bytes,
+        sha256: hex(&digest.finalize()),
+        left_out_bytes: parts.iter().map(|part| part.left_out_bytes).sum(),
+        content,
+        stored_bytes: stored.bytes,
+        stored_sha256: stored.sha256,
+        gtids,
+        transactions: parts.iter().map(|part| part.transactions).sum(),
+        first_seconds: parts.iter().find_map(|part| part.first_seconds),
+        last_seconds: parts.iter().rev().find_map(|part| part.last_seconds),
+        ..first.clone()
+    };
+    archive.put_segment(&merged).await?;
+    for part in &parts {
+        archive.remove(part).await?;
+    }
+    Ok(Some((parts.len(), merged)))
+}

@@ -1,0 +1,320 @@
+//! Files on their way out: compressed and sealed on a thread of their own, stored, and read back. It knows no SQL.
+//!
+//! Between the three stages stand channels of a few blocks: a slow place makes the reader of rows wait, and memory
+//! stays bounded by a few megabytes a file.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use blob::{Place, Written};
+use bytes::Bytes;
+use dump::layout::{Compression, FileName, Part};
+use dump::manifest::{FileOrigin, FileRecord, FileRole};
+use flate2::write::GzEncoder;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::error::CreateError;
+use super::progress::Progress;
+use crate::seal::{SealWriter, Sealing};
+
+/// Blocks waiting before a stage.
+const BLOCKS: usize = 2;
+/// Compressed bytes that go to the place at once.
+const STORE_BYTES: usize = 256 << 10;
+
+/// Where files go, how they are written, and which have been.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    place: Place,
+    folder: String,
+    compression: Compression,
+    level: i32,
+    sealing: Option<Arc<Sealing>>,
+    progress: Arc<Progress>,
+    written: Mutex<Vec<FileRecord>>,
+}
+
+impl Files {
+    pub(crate) fn new(
+        place: Place,
+        folder: String,
+        (compression, level): (Compression, i32),
+        sealing: Option<Sealing>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        let sealing = sealing.map(Arc::new);
+        let written = Mutex::new(Vec::new());
+        Self { inner: Arc::new(Inner { place, folder, compression, level, sealing, progress, written }) }
+    }
+
+    /// Records of the files that are stored, by name.
+    pub(crate) fn written(&self) -> Vec<FileRecord> {
+        let mut written = self.inner.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        written.sort_by(|a, b| a.name.cmp(&b.name));
+        written
+    }
+
+    /// The name a part gets.
+    pub(crate) fn name(&self, part: Part) -> String {
+        FileName::new(part, self.inner.compression, self.inner.sealing.is_some()).to_string()
+    }
+
+    /// Begins a file. Dropped unfinished, nothing of it is stored.
+    pub(crate) fn begin(&self, part: Part, role: FileRole) -> OutFile {
+        let name = self.name(part);
+        let (blocks, blocks_in) = mpsc::channel(BLOCKS);
+        let (packed, packed_in) = mpsc::channel(BLOCKS);
+        let packing = {
+            let (inner, name) = (Arc::clone(&self.inner), name.clone());
+            tokio::task::spawn_blocking(move || pack(&inner, &name, blocks_in, packed))
+        };
+        let storing = tokio::spawn(store(Arc::clone(&self.inner), name.clone(), packed_in));
+        OutFile { files: self.clone(), name, role, origin: None, blocks, packing, storing }
+    }
+
+    /// Writes a small file at once and gives its name.
+    pub(crate) async fn write(
+        &self,
+        part: Part,
+        role: FileRole,
+        text: String,
+    ) -> Result<String, CreateError> {
+        let file = self.begin(part, role);
+        if file.write(text.into_bytes()).await { file.finish().await } else { Err(file.failure().await) }
+    }
+
+    /// Writes a file as it is, neither compressed nor sealed.
+    pub(crate) async fn write_plain(
+        &self,
+        name: &str,
+        role: FileRole,
+        text: Vec<u8>,
+    ) -> Result<(), CreateError> {
+        let object = self.object(name);
+        let written = self.inner.place.put_all(&object, Bytes::from(text)).await?;
+        self.inner.place.verify(&object, &written).await?;
+        self.record(name, role, None, written);
+        Ok(())
+    }
+
+    /// Writes the manifest, after which the backup is one.
+    pub(crate) async fn write_manifest(&self, name: &str, text: Vec<u8>) -> Result<(), CreateError> {
+        let object = self.object(name);
+        let written = self.inner.place.put_all(&object, Bytes::from(text)).await?;
+        Ok(self.inner.place.verify(&object, &written).await?)
+    }
+
+    fn object(&self, name: &str) -> String {
+        format!("{}/{name}", self.inner.folder)
+    }
+
+    fn record(&self, name: &str, role: FileRole, origin: Option<FileOrigin>, written: Written) {
+        self.inner.progress.stored(written.bytes);
+        let Written { bytes, sha256 } = written;
+        let record = FileRecord { name: name.to_owned(), role, bytes, sha256, origin };
+        self.inner.written.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+}
+
+/// A file being written.
+pub(crate) struct OutFile {
+    files: Files,
+    name: String,
+    role: FileRole,
+    origin: Option<FileOrigin>,
+    blocks: mpsc::Sender<Block>,
+    packing: JoinHandle<std::io::Result<()>>,
+    storing: JoinHandle<Result<Option<Written>, CreateError>>,
+}
+
+enum Block {
+    Text(Vec<u8>),
+    /// Said, so that a writer that went away is not taken for one that finished.
+    End,
+}
+
+enum Packed {
+    Bytes(Bytes),
+    End,
+}
+
+impl OutFile {
+    pub(crate) fn with_origin(mut self, origin: FileOrigin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Adds to the file; `false` when it failed before, as [`Self::failure`] then tells.
+    #[must_use]
+    pub(crate) async fn write(&self, block: Vec<u8>) -> bool {
+        self.blocks.send(Block::Text(block)).await.is_ok()
+    }
+
+    /// Why the file failed.
+    pub(crate) async fn failure(self) -> CreateError {
+        let name = self.name.clone();
+        match self.finish().await {
+            Err(error) => error,
+            Ok(_) => CreateError::Broken { what: format!("writing {name}") },
+        }
+    }
+
+    /// Ends the file, sees that it reads back, and gives its name.
+    pub(crate) async fn finish(self) -> Result<String, CreateError> {
+        let Self { files, name, role, origin, blocks, packing, storing } = self;
+        // A failed stage has closed the channel; its own error comes below.
+        let _ = blocks.send(Block::End).await;
+        drop(blocks);
+        let broken = |_| CreateError::Broken { what: format!("writing {name}") };
+        let packed = packing.await.map_err(broken)?;
+        let stored = storing.await.map_err(broken)?;
+        let written = match (packed, stored) {
+            (_, Err(error)) => return Err(error),
+            (Err(source), Ok(_)) => {
+                return Err(CreateError::File { what: format!("compress {name}"), source });
+            }
+            (Ok(()), Ok(None)) => return Err(CreateError::Broken { what: format!("storing {name}") }),
+            (Ok(()), Ok(Some(written))) => written,
+        };
+        let object = files.object(&name);
+        files.inner.place.verify(&object, &written).await?;
+        files.record(&name, role, origin, written);
+        Ok(name)
+    }
+}
+
+/// Bytes between the seal and the store.
+struct Outlet {
+    pending: Vec<u8>,
+    packed: mpsc::Sender<Packed>,
+}
+
+impl Outlet {
+    fn send(&mut self) -> std::io::Result<()> {
+        let bytes = Bytes::from(std::mem::replace(&mut self.pending, Vec::with_capacity(STORE_BYTES)));
+        self.packed.blocking_send(Packed::Bytes(bytes)).map_err(std::io::Error::other)
+    }
+}
+
+impl Write for Outlet {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.pending.extend_from_slice(buffer);
+        if self.pending.len() >= STORE_BYTES {
+            self.send()?;
+        }
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Sealed {
+    No(Outlet),
+    Yes(Box<SealWriter<Outlet>>),
+}
+
+impl Write for Sealed {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::No(outlet) => outlet.write(buffer),
+            Self::Yes(writer) => writer.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Packer {
+    None(Sealed),
+    Gzip(GzEncoder<Sealed>),
+    Zstd(zstd::stream::write::Encoder<'static, Sealed>),
+}
+
+impl Packer {
+    fn new(compression: Compression, level: i32, into: Sealed) -> std::io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::None(into),
+            Compression::Gzip => {
+                let level = u32::try_from(level.clamp(1, 9)).unwrap_or(1);
+                Self::Gzip(GzEncoder::new(into, flate2::Compression::new(level)))
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(into, level)?;
+                // What is read back by hand is checked as well.
+                encoder.include_checksum(true)?;
+                Self::Zstd(encoder)
+            }
+        })
+    }
+
+    fn write(&mut self, block: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::None(into) => into.write_all(block),
+            Self::Gzip(encoder) => encoder.write_all(block),
+            Self::Zstd(encoder) => encoder.write_all(block),
+        }
+    }
+
+    fn finish(self) -> std::io::Result<Sealed> {
+        match self {
+            Self::None(into) => Ok(into),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+fn pack(
+    inner: &Inner,
+    name: &str,
+    mut blocks: mpsc::Receiver<Block>,
+    packed: mpsc::Sender<Packed>,
+) -> std::io::Result<()> {
+    let outlet = Outlet { pending: Vec::with_capacity(STORE_BYTES), packed };
+    let sealed = match &inner.sealing {
+        Some(sealing) => Sealed::Yes(Box::new(sealing.seal(name, outlet)?)),
+        None => Sealed::No(outlet),
+    };
+    let mut packer = Packer::new(inner.compression, inner.level, sealed)?;
+    loop {
+        match blocks.blocking_recv() {
+            Some(Block::Text(block)) => packer.write(&block)?,
+            Some(Block::End) => break,
+            None => return Err(std::io::Error::other("abandoned")),
+        }
+    }
+    let mut outlet = match packer.finish()? {
+        Sealed::No(outlet) => outlet,
+        Sealed::Yes(writer) => writer.finish()?,
+    };
+    if !outlet.pending.is_empty() {
+        outlet.send()?;
+    }
+    outlet.packed.blocking_send(Packed::End).map_err(std::io::Error::other)
+}
+
+/// Stores what comes; none when it did not come to its end.
+async fn store(
+    inner: Arc<Inner>,
+    name: String,
+    mut packed: mpsc::Receiver<Packed>,
+) -> Result<Option<Written>, CreateError> {
+    let mut writer = inner.place.put(&format!("{}/{name}", inner.folder)).await?;
+    loop {
+        match packed.recv().await {
+            Some(Packed::Bytes(bytes)) => writer.write(bytes).await?,
+            Some(Packed::End) => return Ok(Some(writer.finish().await?)),
+            None => return Ok(None),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! `backup create --physical`: the server's own files in one stream, beside the dumps and under the same manifest. It
+//! has to run on the server's host. It puts nothing back: how that is done stands in the page on backups.
+//!
+//! | server | by | stream | coordinates |
+//! |---|---|---|---|
+//! | MariaDB | `mariadb-backup --backup --stream=xbstream` | xbstream, for `mbstream -x` | what it says at its end |
+//! | MySQL | the clone plugin, `CLONE LOCAL DATA DIRECTORY` into a scratch folder | tar of that folder | those before it; replaying skips by GTID what is in it already |
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use blob::Place;
+use dump::layout::{METADATA_NAME, Part};
+use dump::manifest::{
+    BackupKind, Coordinates, DumpOptions, FileRole, LeftOut, MANIFEST_FORMAT, MANIFEST_NAME, Manifest,
+    SnapshotMethod,
+};
+use flavor::Vendor;
+use host::command::Command;
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use server::{Connection, Endpoint, Limits, Sql, Target};
+use tokio::io::AsyncReadExt as _;
+
+use crate::create::error::During as _;
+use crate::create::files::Files;
+use crate::create::snapshot::mysql_status;
+use crate::create::{
+    CreateError, CreateOptions, Progress, backup_id, control_plane, metadata, server_record,
+};
+
+/// Longest that the copy may take.
+const COPY_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// Bytes that are passed on at once.
+const BLOCK_BYTES: usize = 1 << 20;
+/// What mariadb-backup says is some lines a table.
+const LOG_BYTES_MAX: usize = 64 << 20;
+
+/// Takes a physical backup. `scratch` is a folder on the server's host. MySQL's server writes its copy there first: it has
+/// to be allowed to, and needs as much room as the data. MariaDB's needs some megabytes.
+///
+/// # Errors
+/// As [`CreateError`] lists.
+pub async fn create(
+    target: &Target,
+    limits: &Limits,
+    place: &Place,
+    options: &CreateOptions,
+    scratch: &Path,
+    progress: &Arc<Progress>,
+) -> Result<Manifest, CreateError> {
+    control_plane::check(&options.control_plane_files, options.key.is_some())?;
+    let started = Timestamp::now();
+    let id = backup_id(started, &options.label);
+    let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
+    let server = server_record(&mut control).await?;
+    let (encryption, sealing) = options.key.as_ref().map(crate::seal::Key::begin).unzip();
+    let packing = (options.compression, options.level);
+    let files = Files::new(place.clone(), id.clone(), packing, sealing, Arc::clone(progress));
+    let own = Scratch::new(scratch.join(format!("mainstay-{id}")))?;
+    let mut left_out = Vec::new();
+    let coordinates = match server.vendor {
+        Vendor::MariaDb => mariadb(&mut control, target, &own, &files, progress).await?,
+        Vendor::MySql => {
+            // Made by the server, which may run as another user; nobody but it and root sees into it.
+            let copy = Scratch(scratch.join(format!("mainstay-{id}-data")));
+            let (coordinates, is_exact) = mysql(&mut control, &copy.0, &own, &files, progress).await?;
+            if coordinates.is_some() && !is_exact {
+                left_out.push(LeftOut {
+                    what: "the exact position".to_owned(),
+                    why: "the coordinates are those before the copy; transactions since then may be in it, and are \
+                          skipped by their GTIDs when they are replayed"
+                        .to_owned(),
+                });
+            }
+            coordinates
+        }
+    };
+    if coordinates.is_none() && !options.without_coordinates {
+        return Err(CreateError::NoCoordinates);
+    }
+    control_plane::write(&options.control_plane_files, &files).await?;
+    control.close().await;
+    let finished = Timestamp::now();
+    let mut manifest = Manifest {
+        format: MANIFEST_FORMAT,
+        id,
+        mainstay: env!("CARGO_PKG_VERSION").to_owned(),
+        kind: BackupKind::Physical,
+        started,
+        finished,
+        // Both copy the log until the end, and are of that moment.
+        snapshot_taken: finished,
+        server,
+        coordinates,
+        method: SnapshotMethod::Physical,
+        compression: options.compression,
+        encryption,
+        options: DumpOptions::default(),
+        databases: Vec::new(),
+        tables: Vec::new(),
+        objects: Vec::new(),
+        files: Vec::new(),
+        left_out,
+    };
+    let text = metadata::write(&manifest);
+    files.write_plain(METADATA_NAME, FileRole::Metadata, text.into_bytes()).await?;
+    manifest.files = files.written();
+    files.write_manifest(MANIFEST_NAME, manifest.write()?).await?;
+    Ok(manifest)
+}
+
+/// A folder of ours that goes with us.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(path: PathBuf) -> Result<Self, CreateError> {
+        let cannot = |source| CreateError::File { what: format!("make {}", path.display()), source };
+        std::fs::create_dir(&path).map_err(cannot)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).map_err(cannot)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %self.0.display(), "a scratch folder is left behind");
+        }
+    }
+}
+
+async fn mariadb(
+    control: &mut Connection,
+    target: &Target,
+    scratch: &Scratch,
+    files: &Files,
+    progress: &Progress,
+) -> Result<Option<Coordinates>, CreateError> {
+    let login = scratch.0.join("login.cnf");
+    host::files::write_atomic(&login, login_file(target)?.as_bytes(), &host::files::Ownership::mode(0o600))?;
+    let rows = control.query(&Sql::plain("SELECT @@datadir AS path")).await;
+    let rows = rows.during(|| "find the data directory".to_owned())?;
+    let data = rows.first().and_then(|row| row.text("path")).unwrap_or_default().to_owned();
+    let log = scratch.0.join("log");
+    let command = Command::new("mariadb-backup")
+        .arg(format!("--defaults-file={}", login.display()))
+        .args(["--backup", "--stream=xbstream"])
+        .arg(format!("--datadir={data}"))
+        .arg(format!("--target-dir={}", scratch.0.display()));
+    let copied = copy(command, &log, files, progress).await;
+    let said = host::files::read_bounded(&log, LOG_BYTES_MAX)?;
+    let said = String::from_utf8_lossy(&said);
+    if let Err(CreateError::Command(error)) = copied {
+        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        return Err(CreateError::Physical { what: format!("mariadb-backup failed: {last} ({error})") });
+    }
+    copied?;
+    Ok(said.lines().rev().find_map(said_coordinates))
+}
+
+/// How to log in, in a file: nothing of it may stand in a command line.
+fn login_file(target: &Target) -> Result<String, CreateError> {
+    let mut text = format!("[mariadb-backup]\nuser = {}\n", option_value(&target.user)?);
+    match &target.endpoint {
+        Endpoint::Socket(path) => {
+            text.push_str(&format!("socket = {}\n", option_value(&path.to_string_lossy())?));
+        }
+        Endpoint::Tcp { host, port } => {
+            text.push_str(&format!("host = {}\nport = {port}\n", option_value(host)?));
+        }
+    }
+    if let Some(password) = &target.password {
+        text.push_str(&format!("password = {}\n", option_value(password.expose_secret())?));
+    }
+    Ok(text)
+}
+
+/// In quotes, with backslashes doubled, as option files want it.
+fn option_value(value: &str) -> Result<String, CreateError> {
+    if value.contains(['\n', '\r', '\0', '"']) {
+        let what = "a user, password or path with a quote or a newline cannot be given to mariadb-backup";
+        return Err(CreateError::Physical { what: what.to_owned() });
+    }
+    Ok(format!("\"{}\"", value.replace('\\', "\\\\")))
+}
+
+/// `... binlog position: filename 'b.000002', position '344', GTID of the last change '0-1-2'`.
+fn said_coordinates(line: &str) -> Option<Coordinates> {
+    let (_, said) = line.split_once("binlog position: filename '")?;
+    let (file, rest) = said.split_once('\'')?;
+    let (_, rest) = rest.split_once("position '")?;
+    let (position, rest) = rest.split_once('\'')?;
+    let gtid = rest.split_once("GTID of the last change '").and_then(|(_, rest)| rest.split_once('\''));
+    Some(Coordinates {
+        file: file.to_owned(),
+        position: position.parse().ok()?,
+        gtid: gtid.map(|(gtid, _)| gtid.to_owned()).unwrap_or_default(),
+        source: None,
+    })
+}
+
+async fn mysql(
+    control: &mut Connection,
+    folder: &Path,
+    scratch: &Scratch,
+    files: &Files,
+    progress: &Progress,
+) -> Result<(Option<Coordinates>, bool), CreateError> {
+    // ER_UDF_EXISTS (1125) is what a plugin that is there answers.
+    if let Err(error) = control.execute(&Sql::plain("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")).await
+        && error.code() != Some(1125)
+    {
+        return Err(error).during(|| "load the clone plugin".to_owned());
+    }
+    let quoted = sqltext::quote_string(&folder.to_string_lossy())
+        .map_err(|error| CreateError::NotShown { what: format!("the scratch folder ({error})") })?;
+    // A clone of the server itself does not tell where it stands, until a server runs on it.
+    let before = mysql_status(control).await?;
+    control
+        .with_limit(COPY_LIMIT)
+        .execute(&Sql::plain(format!("CLONE LOCAL DATA DIRECTORY = {quoted}")))
+        .await
+        .during(|| {
+            format!("clone the data into {} (its server has to be able to write there)", folder.display())
+        })?;
+    let after = mysql_status(control).await?;
+    let command = Command::new("tar").arg("-C").arg(folder).args(["-cf", "-", "."]);
+    copy(command, &scratch.0.join("log"), files, progress).await?;
+    let is_exact = before == after;
+    let is_usable = is_exact || before.as_ref().is_some_and(|before| !before.gtid.is_empty());
+    Ok((before.filter(|_| is_usable), is_exact))
+}
+
+/// Stores what a program writes. A program that fails leaves no file.
+async fn copy(command: Command, log: &Path, files: &Files, progress: &Progress) -> Result<(), CreateError> {
+    let (mut stdout, streaming) = command.stream_out(log)?;
+    let file = files.begin(Part::Physical, FileRole::Physical);
+    loop {
+        let mut block = Vec::with_capacity(BLOCK_BYTES);
+        let mut limited = (&mut stdout).take(BLOCK_BYTES as u64);
+        let got = limited.read_to_end(&mut block).await;
+        let got = got.map_err(|source| CreateError::File { what: "read the copy".to_owned(), source })?;
+        if got == 0 {
+            break;
+        }
+        progress.read_rows(0, got as u64);
+        if !file.write(block).await {
+            return Err(file.failure().await);
+        }
+    }
+    streaming.finish().await?;
+    file.finish().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinates_are_read_from_what_mariadb_backup_says() {
+        let line = "[00] 2026-11-21 18:00:00 MySQL binlog position: filename 'binlog.000002', position '1234', \
+                    GTID of the last change '0-1-5,1-2-3'";
+        let found = said_coordinates(line).unwrap();
+        assert_eq!(
+            (found.file.as_str(), found.position, found.gtid.as_str()),
+            ("binlog.000002", 1234, "0-1-5,1-2-3")
+        );
+        let found = said_coordinates("mariadb binlog position: filename 'b.1', position '4'").unwrap();
+        assert_eq!(found.gtid, "");
+        assert_eq!(said_coordinates("[00] completed OK!"), None);
+    }
+
+    #[test]
+    fn option_files_cannot_be_injected_into() {
+        assert_eq!(option_value("a\\b c").unwrap(), "\"a\\\\b c\"");
+        assert!(option_value("x\nuser = root").is_err() && option_value("a\"b").is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! What a restore or an extraction is from: a plain dump, or a folder of files, here or in a place.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use blob::Place;
+use dump::manifest::{BackupKind, MANIFEST_BYTES_MAX, MANIFEST_NAME, Manifest};
+
+use super::error::RestoreError;
+use super::input::Origin;
+use super::select::Selection;
+use super::survey::{self, Folder, Survey};
+use crate::seal::Key;
+
+/// Files of a folder, at most.
+const FILES_MAX: usize = 2_000_000;
+
+/// What is read.
+pub enum Source {
+    /// One file of statements.
+    Plain(Origin),
+    /// Files in mydumper's layout.
+    Folder(Folder),
+}
+
+impl Source {
+    /// A file or folder of this machine.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its manifest not be used.
+    pub fn at_path(path: &Path, key: Option<&Key>) -> Result<Self, RestoreError> {
+        let name = path.display().to_string();
+        let failed = |source| RestoreError::File { file: name.clone(), source };
+        if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+            return Ok(Self::Plain(Origin::File(path.to_owned())));
+        }
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failed)?.take(FILES_MAX) {
+            let entry = entry.map_err(failed)?;
+            if let Ok(file) = entry.file_name().into_string() {
+                files.push((file, Origin::File(entry.path())));
+            }
+        }
+        let manifest = if files.iter().any(|(file, _)| file == MANIFEST_NAME) {
+            let text = host::files::read_bounded(&path.join(MANIFEST_NAME), MANIFEST_BYTES_MAX);
+            let text = text.map_err(|error| RestoreError::Refused(error.to_string()))?;
+            Some(manifest(&name, &text)?)
+        } else {
+            None
+        };
+        Self::folder(name, files, manifest, key)
+    }
+
+    /// A backup in a place: the objects below its id.
+    ///
+    /// # Errors
+    /// If the place cannot be read, or the manifest not be used.
+    pub async fn in_place(place: Place, id: &str, key: Option<&Key>) -> Result<Self, RestoreError> {
+        let place = Arc::new(place);
+        let prefix = if id.is_empty() { String::new() } else { format!("{}/", id.trim_end_matches('/')) };
+        let text = place.get_all(&format!("{prefix}{MANIFEST_NAME}"), MANIFEST_BYTES_MAX as u64).await?;
+        let manifest = manifest(id, &text)?;
+        let object = |entry: blob::Entry| {
+            let file = entry.name.strip_prefix(&prefix)?.to_owned();
+            (!file.contains('/'))
+                .then(|| (file, Origin::Object { place: Arc::clone(&place), name: entry.name }))
+        };
+        let files = place.list(prefix.trim_end_matches('/')).await?.into_iter().filter_map(object).collect();
+        Self::folder(id.to_owned(), files, Some(manifest), key)
+    }
+
+    fn folder(
+        name: String,
+        mut files: Vec<(String, Origin)>,
+        manifest: Option<Manifest>,
+        key: Option<&Key>,
+    ) -> Result<Self, RestoreError> {
+        // A folder has no order of its own.
+        files.sort_by(|one, other| one.0.cmp(&other.0));
+        let encryption = manifest.as_ref().and_then(|manifest| manifest.encryption.as_ref());
+        let sealing = match (encryption, key) {
+            (Some(encryption), Some(key)) => {
+                let resumed = key.resume(encryption);
+                Some(Arc::new(
+                    resumed.map_err(|source| RestoreError::Sealed { place: name.clone(), source })?,
+                ))
+            }
+            (Some(_), None) => {
+                let refused =
+                    format!("the backup {name} is encrypted: name the key's file with --encryption-key-file");
+                return Err(RestoreError::Refused(refused));
+            }
+            (None, _) => None,
+        };
+        if manifest.as_ref().is_some_and(|manifest| manifest.kind == BackupKind::Physical) {
+            let refused =
+                format!("the backup {name} is a physical one: it makes a whole server, not databases");
+            return Err(RestoreError::Refused(refused));
+        }
+        Ok(Self::Folder(Folder { name, files, manifest, sealing }))
+    }
+
+    /// Reads it whole. Blocks: not for a thread that drives others.
+    ///
+    /// # Errors
+    /// If a file cannot be read, is damaged, or what is meant is not there.
+    pub fn survey(
+        self,
+        selection: &Selection,
+        threads: usize,
+        with_index: bool,
+    ) -> Result<Survey, RestoreError> {
+        match self {
+            Self::Plain(origin) => survey::plain(origin, selection, with_index),
+            Self::Folder(folder) => survey::folder(&folder, selection, threads),
+        }
+    }
+}
+
+fn manifest(place: &str, text: &[u8]) -> Result<Manifest, RestoreError> {
+    Manifest::read(text).map_err(|source| RestoreError::Manifest { place: place.to_owned(), source })
+}

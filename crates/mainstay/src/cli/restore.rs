@@ -1,0 +1,107 @@
+//! The command line of `mainstay restore`.
+//!
+//! Doc comments here are the help text.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::ConnectArgs;
+
+/// Load a dump or backup into a server: fast, checked first, and resumable.
+///
+/// The source is read whole before anything is changed; a file that is cut off or damaged is named, and nothing is
+/// loaded. Tables are made with their primary key, rows loaded by several sessions, other keys built after, foreign keys
+/// last. Killed at any moment, the same command goes on where it stopped. Exit code 2: there is a dry run's plan.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mainstay restore /backups/20261121T173000Z-shop --dry-run\n  mainstay restore dump.sql.gz --into shop --progress\n  mainstay restore /backups/mydumper --rename-database shop=shop_check --no-binlog\n  mainstay restore s3://backups/cloud/20261121T173000Z-cloud --profile cloudstack\n  mainstay restore old-mysql.sql.zst --fix collation,definer"
+)]
+pub(crate) struct RestoreArgs {
+    /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), a folder of mydumper's or of Mainstay's, or s3://BUCKET/PREFIX/ID.
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: String,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Only these tables, as database.table or table, separated by commas.
+    #[arg(long, value_name = "TABLES", value_delimiter = ',', help_heading = "What")]
+    pub(crate) tables: Vec<String>,
+    /// Only these databases, separated by commas.
+    #[arg(long, value_name = "DATABASES", value_delimiter = ',', help_heading = "What")]
+    pub(crate) databases: Vec<String>,
+    /// Restore a database under another name.
+    #[arg(long, value_name = "OLD=NEW", value_parser = renamed, help_heading = "What")]
+    pub(crate) rename_database: Vec<(String, String)>,
+    /// The database of what has none in the dump. Default: the one the dump names in its head.
+    #[arg(long, value_name = "DATABASE", help_heading = "What")]
+    pub(crate) into: Option<String>,
+    /// Let other tables of the databases be. A table of the same name is still refused.
+    #[arg(long, conflicts_with = "rename_existing", help_heading = "Safety")]
+    pub(crate) into_nonempty: bool,
+    /// Give tables of the same name another one (NAME_before_TIME), and let all others be.
+    #[arg(long, help_heading = "Safety")]
+    pub(crate) rename_existing: bool,
+    /// Changes that may be made for this server: all, or names as the refusal lists them.
+    #[arg(long, value_name = "all|NAMES", value_delimiter = ',', help_heading = "Safety")]
+    pub(crate) fix: Vec<String>,
+    /// Show what would be done, and change nothing.
+    #[arg(long, help_heading = "Safety")]
+    pub(crate) dry_run: bool,
+    /// Whose data it is: what its control plane needs after a restore is done too.
+    #[arg(long, value_enum, default_value_t = ProfileArg::None)]
+    pub(crate) profile: ProfileArg,
+    /// Sessions that load. Default: one more than there are processors, at most 16.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), help_heading = "Speed")]
+    pub(crate) threads: Option<u16>,
+    /// How rows are sent. Default: LOAD DATA where the server allows it.
+    #[arg(long, value_enum, help_heading = "Speed")]
+    pub(crate) method: Option<MethodArg>,
+    /// Do not write to the binary log: replicas then do not get it. Needs a privilege.
+    #[arg(long, help_heading = "Speed")]
+    pub(crate) no_binlog: bool,
+    /// Do not read rows back to compare them with the backup's sums; count them instead.
+    #[arg(long, help_heading = "Speed")]
+    pub(crate) no_sums: bool,
+    /// Show how far it is, with rate and time left.
+    #[arg(long)]
+    pub(crate) progress: bool,
+}
+
+/// What is needed to read a backup.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// File with the backup's encryption key.
+    #[arg(long, value_name = "FILE", help_heading = "Source")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
+    /// URL of the S3-compatible store, for s3:// sources. Credentials come from AWS_ACCESS_KEY_ID and the like.
+    #[arg(long, value_name = "URL", help_heading = "Source")]
+    pub(crate) s3_endpoint: Option<String>,
+    /// Do not read or write an index beside a plain dump.
+    #[arg(long, help_heading = "Source")]
+    pub(crate) no_index: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// Nobody's that is known.
+    None,
+    /// Apache CloudStack: management servers are marked as down.
+    Cloudstack,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodArg {
+    /// LOAD DATA LOCAL; needs local_infile.
+    Load,
+    /// INSERT of many rows.
+    Insert,
+}
+
+fn renamed(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        Some(_) | None => Err("expected OLD=NEW".to_owned()),
+    }
+}

@@ -1,0 +1,137 @@
+//! The place that options or the spec name, opened. It looks into none.
+
+use blob::{Address, BlobError, Credentials, Place, S3Store};
+use secrecy::{ExposeSecret as _, SecretString};
+use spec::Backup;
+
+use crate::cli::{KeptArgs, SpecArgs};
+use crate::context;
+use crate::failure::Failure;
+
+/// A file of authorities.
+const PEM_BYTES_MAX: usize = 4 << 20;
+/// A login's file is short.
+const CREDENTIALS_BYTES_MAX: usize = 64 << 10;
+
+/// A place, and what the spec says about it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) place: Place,
+    /// `[backup]`, where there is a spec with it and no other place is named.
+    pub(crate) backup: Option<Backup>,
+}
+
+/// Opens the place that is named, else the spec's.
+pub(crate) fn open(args: &KeptArgs) -> Result<Kept, Failure> {
+    if let Some(place) = &args.place {
+        let mut store = S3Store {
+            endpoint: args.s3_endpoint.clone(),
+            is_path_style: args.s3_endpoint.is_some(),
+            ..S3Store::default()
+        };
+        if let Some(region) = &args.s3_region {
+            store.region.clone_from(region);
+        }
+        let place = place_at(place, &store, args.credentials_file.as_deref())?;
+        return Ok(Kept { place, backup: None });
+    }
+    let from = SpecArgs { config: args.config.clone(), node: None };
+    let unnamed = || Failure::said("no place is named", "name one with --place, or in [backup] of the spec");
+    if !context::is_there(&from) {
+        return Err(unnamed());
+    }
+    let loaded = context::load(&from)?;
+    let backup = loaded.spec.backup.ok_or_else(unnamed)?;
+    let ca_pem = match &backup.s3_ca_file {
+        Some(path) => Some(host::files::read_text(path, PEM_BYTES_MAX)?.into_bytes()),
+        None => None,
+    };
+    let mut store = S3Store {
+        endpoint: backup.s3_endpoint.clone(),
+        is_path_style: backup.s3_path_style,
+        ca_pem,
+        ..S3Store::default()
+    };
+    if let Some(region) = &backup.s3_region {
+        store.region.clone_from(region);
+    }
+    let place = place_at(&backup.place, &store, backup.credentials_file.as_deref())?;
+    Ok(Kept { place, backup: Some(backup) })
+}
+
+fn place_at(
+    place: &str,
+    store: &S3Store,
+    credentials_file: Option<&std::path::Path>,
+) -> Result<Place, Failure> {
+    let address = Address::parse(place, store).map_err(failed)?;
+    let credentials = match credentials_file {
+        Some(path) => {
+            let text = SecretString::from(host::files::read_text(path, CREDENTIALS_BYTES_MAX)?);
+            Some(Credentials::parse(text.expose_secret()).map_err(failed)?)
+        }
+        None => Credentials::from_environment(),
+    };
+    Place::open(&address, credentials.as_ref()).map_err(failed)
+}
+
+fn failed(error: BlobError) -> Failure {
+    let hint = error.hint();
+    Failure::new(error, hint)
+}
+
+/// A failure of a repository or an archive with its hint.
+pub(crate) fn repository_failed(error: backup::repository::RepositoryError) -> Failure {
+    match error.hint() {
+        Some(hint) => Failure::new(error, hint),
+        None => error.into(),
+    }
+}
+
+/// The same for the archive alone.
+pub(crate) fn archive_failed(error: backup::archive::ArchiveError) -> Failure {
+    match error.hint() {
+        Some(hint) => Failure::new(error, hint),
+        None => error.into(),
+    }
+}
+
+/// Bytes as people read them.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut whole = bytes;
+    let mut tenths = 0;
+    let mut unit = 0;
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or_default();
+    if unit == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
+}
+
+/// A stretch of time as people read it.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages_are_short() {
+        for (bytes, shown) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")] {
+            assert_eq!(size(bytes), shown);
+        }
+        for (seconds, shown) in [(5, "5 s"), (600, "10 min"), (7200, "2 h"), (864_000, "10 d")] {
+            assert_eq!(age(seconds), shown);
+        }
+    }
+}

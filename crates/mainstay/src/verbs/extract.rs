@@ -1,0 +1,78 @@
+//! `mainstay extract`: tables and databases out of a dump.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use backup::extract::{self, Extracted};
+use backup::restore::{RestoreError, Selection, Source};
+use serde::Serialize;
+use tokio::task::block_in_place;
+
+use crate::cli::ExtractArgs;
+use crate::failure::{Failure, Outcome, Verb};
+use crate::output::{self, Format};
+use crate::verbs::restore::{failure, key, threads};
+
+#[derive(Serialize)]
+struct Done(Extracted);
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Extracted { tables, rows_bytes, objects, from_index } = &self.0;
+        let how = if *from_index { ", by its index" } else { "" };
+        write!(
+            f,
+            "extracted {} tables with {rows_bytes} bytes of rows, {objects} other objects{how}",
+            tables.len()
+        )
+    }
+}
+
+pub(crate) fn run(format: Format, args: &ExtractArgs) -> Verb {
+    let selection = Selection {
+        databases: args.database.clone(),
+        tables: args.table.iter().map(|name| Selection::name(name)).collect(),
+    };
+    let done = block_in_place(|| match &args.output {
+        Some(path) => to_file(args, &selection, path),
+        None => to(args, &selection, &mut output::Raw),
+    })?;
+    // Standard output has the script.
+    match args.output {
+        Some(_) => output::result(format, &Done(done)),
+        None => output::message(&Done(done).to_string()),
+    }
+    Ok(Outcome::Good)
+}
+
+/// Writes under another name, which becomes the real one at the end.
+fn to_file(args: &ExtractArgs, selection: &Selection, path: &Path) -> Result<Extracted, Failure> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let failed = |source| failure(RestoreError::File { file: path.display().to_string(), source });
+    let mut file = File::create(partial).map_err(failed)?;
+    let done = to(args, selection, &mut file).and_then(|done| {
+        file.flush().map_err(failed)?;
+        std::fs::rename(partial, path).map_err(failed)?;
+        Ok(done)
+    });
+    if done.is_err()
+        && let Err(error) = std::fs::remove_file(partial)
+    {
+        tracing::warn!(%error, path = %partial.display(), "half a script is left");
+    }
+    done
+}
+
+fn to(args: &ExtractArgs, selection: &Selection, out: &mut dyn std::io::Write) -> Result<Extracted, Failure> {
+    let key = key(&args.store)?;
+    let source = Source::at_path(&args.dump, key.as_ref()).map_err(failure)?;
+    let done = match source {
+        Source::Plain(origin) => extract::plain(origin, selection, !args.store.no_index, out),
+        Source::Folder(folder) => extract::folder(&folder, selection, threads(None), out),
+    };
+    done.map_err(failure)
+}
