@@ -12,6 +12,8 @@
 
 mod broken;
 mod fixtures;
+mod fold;
 mod hostile;
+mod large;
 mod made;
 mod whole;
