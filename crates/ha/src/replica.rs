@@ -82,16 +82,37 @@ fn role(seen: &Seen<'_>, lineage: &Lineage) -> StartRole {
 }
 
 /// The lease is taken and the history not opened: staying as one is.
-fn await_promotion(seen: &Seen<'_>, leader: &Leader, lineage: &Lineage, who: &str) -> Decision {
+fn await_promotion(seen: &mut Seen<'_>, leader: &Leader, lineage: &Lineage, who: &str) -> Decision {
     let is_old_primary = lineage.primary == *seen.view.me;
     if seen.server().health == Health::Down && !is_old_primary {
         return Decision::act(format!("{who}; starting the server here"), Action::Start(role(seen, lineage)));
+    }
+    if let Some(decision) = follow_early(seen, leader, lineage, who) {
+        return decision;
     }
     if may_receive(seen, &leader.node) && seen.runs() && seen.view.local.frozen.is_none() {
         let why = "stopping replication from before here, as it will be from another";
         return Decision::act(format!("{who}; {why}"), Action::Freeze(lineage.epoch));
     }
     Decision::rest(format!("{who}; waiting for {} to open writes", leader.node))
+}
+
+/// After a handover it is known exactly what the new history begins with, so an acker that holds nothing else connects
+/// before writes open there, and is not waited for when they do. One that has stopped has promised to stay so.
+fn follow_early(seen: &mut Seen<'_>, leader: &Leader, lineage: &Lineage, who: &str) -> Option<Decision> {
+    let all = lineage.handover.as_ref()?;
+    let local = seen.view.local;
+    let is_old_primary = lineage.primary == *seen.view.me;
+    let may = may_ack(seen, lineage) && all.contains(&seen.server().position);
+    let is_asked = seen.memory.early == Some(leader.epoch);
+    if is_old_primary || is_asked || !may || !seen.runs() || local.frozen.is_some() || seen.shared.paused {
+        return None;
+    }
+    seen.memory.early = Some(leader.epoch);
+    seen.memory.started_at = Some(seen.view.now);
+    let primary = leader.node.clone();
+    let sentence = format!("{who}; replicating from {primary}, which was handed all that is here");
+    Some(Decision::act(sentence, Action::Follow { primary, epoch: leader.epoch, acking: true }))
 }
 
 /// Something may yet come from another node than this: what was seen to be held here may not be all. Under a pause
@@ -235,9 +256,13 @@ fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &
         );
     }
     seen.memory.broken_since = None;
+    // It may have been too early: the primary lets in whom it lists when it opens writes.
+    let was_early = seen.memory.early.take() == Some(lineage.epoch);
     if following.io && following.sql {
         seen.memory.started_at = None;
-    } else if seen.memory.started_at.is_none_or(|at| seen.view.now.saturating_sub(at) >= RESTART_AFTER) {
+    } else if was_early
+        || seen.memory.started_at.is_none_or(|at| seen.view.now.saturating_sub(at) >= RESTART_AFTER)
+    {
         // After a start of the server nothing runs, after a promise taken back nothing is received.
         seen.memory.started_at = Some(seen.view.now);
         return Decision::act(
