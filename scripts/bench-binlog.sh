@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Compares `mainstay binlog stats` with mysqlbinlog and awk on a log of sysbench's, whose counts are known.
 #   scripts/bench-binlog.sh target/release/mainstay mariadb|mysql [TRANSACTIONS] [ROUNDS]
-# Makes the log with a lab server, in a temporary folder; KEEP_LOG=FILE keeps it, or takes it from there.
+# Makes a log of 300 MB or more with a lab server, in a temporary folder; KEEP_LOG=FILE keeps it and its truth
+# (FILE.transactions), or takes them from there.
 set -euo pipefail
 
-mainstay=$(realpath "$1") server=$2 transactions=${3:-180000} rounds=${4:-5}
+mainstay=$(realpath "$1") server=$2 transactions=${3:-190000} rounds=${4:-5}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=${MAINSTAY_TEST_MYSQL_ROOT:-$PWD/target/servers/mysql}
 folder=$(mktemp -d)
@@ -26,7 +27,8 @@ else
   tree=()
 fi
 
-# One table's worth of a transaction: an indexed and another column updated, a row deleted and inserted again.
+# A transaction updates an indexed and another column, deletes a row and inserts it again: what sysbench counts as
+# committed is the truth that both readers are held against.
 make_log() {
   "$mainstay" lab up --name bench --server "$server" "${tree[@]}" >/dev/null
   local node=("$folder"/lab/clusters/bench/*/conf.d)
@@ -43,16 +45,24 @@ make_log() {
   "$mainstay" lab shell bench --execute "CREATE DATABASE sbtest" >/dev/null
   "${load[@]}" prepare >/dev/null
   "$mainstay" lab shell bench --execute "FLUSH BINARY LOGS" >/dev/null
-  "${load[@]}" --time=0 --events="$transactions" run | grep -E 'transactions:|ignored errors:'
+  "${load[@]}" --time=0 --events="$transactions" run |
+    awk '/transactions:/ { print $2 }' >"$folder/transactions"
   "$mainstay" lab shell bench --execute "FLUSH BINARY LOGS" >/dev/null
   # The last but one: the last is the one just begun.
   local logs=("$(dirname "${node[0]}")"/*/bin.[0-9]*)
   cp "${logs[-2]}" "$log"
+  cp "$folder/transactions" "$log.transactions"
 }
 
 [ -s "$log" ] || make_log
+size=$(stat -c %s "$log")
+if [ "$size" -lt 300000000 ]; then
+  echo "the log has $size bytes, fewer than 300 MB: give more TRANSACTIONS than $transactions" >&2
+  exit 1
+fi
 cat "$log" >/dev/null
-echo "log: $(stat -c %s "$log") bytes, $server"
+committed=$(<"$log.transactions")
+echo "log: $size bytes, $server, $committed transactions of sysbench"
 
 counted_by_peer() {
   "${peer[@]}" -vv --base64-output=decode-rows "$log" | awk '
@@ -70,12 +80,20 @@ for it in json.load(sys.stdin)["tables"]:
     print(it["database"] + "." + it["table"], it["rows_inserted"], it["rows_updated"], it["rows_deleted"])' | sort
 }
 
-if ! diff <(counted_by_peer) <(counted_by_mainstay); then
-  echo "the counts differ" >&2
+truth="$committed $((2 * committed)) $committed"
+for reader in peer mainstay; do
+  counted=$("counted_by_$reader" | tee "$folder/counts-$reader" | awk '{ i += $2; u += $3; d += $4 } END { print i, u, d }')
+  if [ "$counted" != "$truth" ]; then
+    echo "$reader counts $counted rows inserted, updated, deleted; the truth is $truth" >&2
+    exit 1
+  fi
+done
+if ! diff "$folder/counts-peer" "$folder/counts-mainstay"; then
+  echo "the counts of tables differ" >&2
   exit 1
 fi
-echo "counts agree:"
-counted_by_mainstay
+echo "both count the truth: $truth rows inserted, updated, deleted; by table"
+cat "$folder/counts-mainstay"
 
 # Seconds of one run, and of the processors' time in it.
 TIMEFORMAT='%3R %3U %3S'

@@ -4,6 +4,7 @@
 //! Whom to end is decided in `kill`. Nothing is ended that is not in the audit log first, and nobody who has moved on
 //! since the judgement.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -31,6 +32,8 @@ pub struct KillLog {
     path: PathBuf,
     node: String,
     run: String,
+    /// Victims that the server would not end, and its words: the same refusal, look after look, is written once.
+    refused: BTreeMap<u64, String>,
 }
 
 /// What came of one victim.
@@ -79,13 +82,27 @@ impl KillLog {
     #[must_use]
     pub fn at(path: PathBuf, node: &str) -> Self {
         let run = format!("{}-kill", Timestamp::now().as_second());
-        Self { path, node: node.to_owned(), run }
+        Self { path, node: node.to_owned(), run, refused: BTreeMap::new() }
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What came of a victim that is in the log already as one to be ended.
+    fn write_outcome(&mut self, victim: &Kill, outcome: &Ended) -> Result<(), AgentError> {
+        let before = self.refused.remove(&victim.id);
+        let refusal = match outcome {
+            Ended::Failed(why) => Some(why.clone()),
+            Ended::Killed | Ended::LetGo(_) => None,
+        };
+        if refusal.is_none() || refusal != before {
+            self.write("kill-ends", victim, Some(outcome))?;
+        }
+        self.refused.extend(refusal.map(|why| (victim.id, why)));
+        Ok(())
     }
 
     fn write(&self, event: &str, kill: &Kill, ended: Option<&Ended>) -> Result<(), AgentError> {
@@ -124,16 +141,19 @@ pub async fn kill_round(
     rules: &[Rule],
     policy: &Policy,
     mode: Mode,
-    log: &KillLog,
+    log: &mut KillLog,
 ) -> Result<KillRound, AgentError> {
     let seen = sessions::observe(connection).await?;
     let at = Timestamp::now();
     let verdict = kill::judge(rules, policy, &seen);
     let mut ended = Vec::new();
+    log.refused.retain(|id, _| verdict.kills.iter().any(|victim| victim.id == *id));
     for victim in verdict.orders(mode) {
-        log.write("kill-begins", victim, None)?;
+        if !log.refused.contains_key(&victim.id) {
+            log.write("kill-begins", victim, None)?;
+        }
         let outcome = end(connection, victim).await?;
-        log.write("kill-ends", victim, Some(&outcome))?;
+        log.write_outcome(victim, &outcome)?;
         ended.push(outcome);
     }
     Ok(KillRound { at, verdict, ended })
@@ -161,7 +181,7 @@ async fn end(connection: &mut Connection, victim: &Kill) -> Result<Ended, AgentE
 pub(crate) async fn watch(config: Arc<Config>, shown: Arc<Shown>) {
     let (Some(settings), Some(node)) = (&config.spec.kill, &config.node) else { return };
     let mode = if settings.dry_run { Mode::DryRun } else { Mode::Kill };
-    let log = KillLog::in_state(&config.spec.paths.state, &config.me.0);
+    let mut log = KillLog::in_state(&config.spec.paths.state, &config.me.0);
     let target = crate::node::target(&config, node);
     let mut connection: Option<Connection> = None;
     let mut told = String::new();
@@ -181,7 +201,7 @@ pub(crate) async fn watch(config: Arc<Config>, shown: Arc<Shown>) {
                 Some(open) => open,
                 None => Connection::open(&target, &LOOK).await?,
             };
-            let round = kill_round(&mut open, &settings.rules, &settings.policy, mode, &log).await?;
+            let round = kill_round(&mut open, &settings.rules, &settings.policy, mode, &mut log).await?;
             connection = Some(open);
             Ok::<_, AgentError>(round)
         };
@@ -206,11 +226,12 @@ fn is_absence(error: &ServerError) -> bool {
         )
 }
 
-/// Says what was done; in a dry run what would be, once as long as it stays the same.
+/// Says what was done; what would be in a dry run, or what the server refuses, once as long as it stays the same.
 fn tell(round: &KillRound, mode: Mode, told: &mut String) {
     let victims = round.verdict.kills.iter().map(|kill| format!("{} {}", kill.id, kill.rule));
     let now = victims.collect::<Vec<_>>().join(", ");
-    if mode == Mode::DryRun && now == *told {
+    let is_done = round.ended.iter().any(|ended| matches!(ended, Ended::Killed | Ended::LetGo(_)));
+    if now == *told && (mode == Mode::DryRun || !is_done) {
         return;
     }
     *told = now;

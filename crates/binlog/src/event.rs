@@ -50,8 +50,8 @@ pub enum Event<'a> {
     UserVariable {
         /// Its name.
         name: String,
-        /// Its type and bytes; none for NULL.
-        value: Option<(u8, &'a [u8])>,
+        /// Its type, collation and bytes, and whether a whole number is unsigned; none for NULL.
+        value: Option<(u8, u32, &'a [u8], bool)>,
     },
     /// A block of a file for LOAD DATA.
     LoadBlock {
@@ -164,9 +164,12 @@ fn user_variable(mut bytes: Bytes<'_>) -> Result<Event<'_>, DecodeError> {
         return Ok(Event::UserVariable { name, value: None });
     }
     let kind = bytes.u8()?;
-    let _collation = bytes.u32()?;
+    let collation = bytes.u32()?;
     let length = bytes.u32()?;
-    Ok(Event::UserVariable { name, value: Some((kind, bytes.take_u64(u64::from(length))?)) })
+    let content = bytes.take_u64(u64::from(length))?;
+    // Flags came with MySQL 5.6 and MariaDB 10.
+    let is_unsigned = bytes.u8().is_ok_and(|flags| flags & 1 != 0);
+    Ok(Event::UserVariable { name, value: Some((kind, collation, content, is_unsigned)) })
 }
 
 /// A statement with the number of its file, where the file's name stands in it, and how duplicates are treated.

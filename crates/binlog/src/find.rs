@@ -8,6 +8,7 @@ use crate::error::DecodeError;
 use crate::predicate::Predicate;
 use crate::query::Query;
 use crate::rows::{Rows, Verb};
+use crate::schema::{Names, Schema};
 use crate::select::Select;
 use crate::statement::{Action, Effect, effect};
 use crate::table::Table;
@@ -28,6 +29,8 @@ pub struct FindOptions {
     pub rows_min: u64,
     /// What the rows have to be, before or after.
     pub predicate: Option<Predicate>,
+    /// Names of columns, where the log has none.
+    pub schema: Option<Schema>,
 }
 
 /// What was found. To undo it by going back in time, stop before `position`.
@@ -82,8 +85,7 @@ pub struct Finder {
     heaps: Vec<Heap>,
     statements: Vec<Match>,
     last_statement: Option<String>,
-    /// Tables with rows that have no column of a name that was asked for.
-    unknown: Vec<String>,
+    names: Names,
 }
 
 const fn action(verb: Verb) -> Action {
@@ -107,7 +109,7 @@ impl Finder {
             heaps: Vec::new(),
             statements: Vec::new(),
             last_statement: None,
-            unknown: Vec::new(),
+            names: Names::default(),
         }
     }
 
@@ -121,7 +123,7 @@ impl Finder {
     /// Columns in the condition that tables with changed rows do not have by name, with the tables.
     #[must_use]
     pub fn unknown_columns(&self) -> &[String] {
-        &self.unknown
+        &self.names.unknown
     }
 
     /// Looks at an event. What is found is given out when its transaction ends.
@@ -166,17 +168,13 @@ impl Finder {
         let count = match &options.predicate {
             None => rows.count(table)?,
             Some(predicate) => {
-                for column in predicate.unknown_columns(table) {
-                    let told = format!("{}.{} has no column `{column}` by name", table.database, table.name);
-                    if self.unknown.len() < 100 && !self.unknown.contains(&told) {
-                        self.unknown.push(told);
-                    }
-                }
+                let named = self.names.of(table, options.schema.as_ref(), predicate);
+                let named = named.as_deref().unwrap_or(table);
                 let mut count = 0;
                 for row in rows.decode(table)? {
                     let row = row?;
                     let holds =
-                        |image: &Option<_>| image.as_ref().is_some_and(|it| predicate.holds(table, it));
+                        |image: &Option<_>| image.as_ref().is_some_and(|it| predicate.holds(named, it));
                     count += u64::from(holds(&row.before) || holds(&row.after));
                 }
                 count

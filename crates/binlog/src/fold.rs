@@ -17,7 +17,7 @@ use crate::rows::{Image, Row, Rows};
 use crate::schema::Schema;
 use crate::select::Select;
 use crate::shape::Shape;
-use crate::sql::{SqlError, whole};
+use crate::sql::SqlError;
 use crate::statement::{Action, effect};
 use crate::table::Table;
 use crate::transaction::{Step, Tracker, shortened};
@@ -378,7 +378,7 @@ impl Share {
 fn changes(shape: &Shape, row: &Row<'_>, share: Share) -> Result<Vec<Change>, SqlError> {
     let key = |image: &Option<Image<'_>>| image.as_ref().map(|image| key(shape, image)).transpose();
     let before = key(&row.before)?;
-    let after_image = row.after.as_ref().map(|after| whole(row.before.as_ref(), after));
+    let after_image = row.whole_after();
     let after = key(&after_image)?;
     let mut changes = Vec::new();
     let is_same_row = before == after;

@@ -37,14 +37,16 @@ pub struct Header {
 impl Header {
     #[inline]
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut bytes = Bytes::new(bytes);
+        // One look at the length for all of it: this runs for every event.
+        let raw = bytes.first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Short)?;
+        let [t0, t1, t2, t3, kind, s0, s1, s2, s3, b0, b1, b2, b3, n0, n1, n2, n3, f0, f1] = *raw;
         Ok(Self {
-            timestamp_seconds: bytes.u32()?,
-            kind: EventKind(bytes.u8()?),
-            server_id: bytes.u32()?,
-            event_bytes: bytes.u32()?,
-            next_position: bytes.u32()?,
-            flags: bytes.u16()?,
+            timestamp_seconds: u32::from_le_bytes([t0, t1, t2, t3]),
+            kind: EventKind(kind),
+            server_id: u32::from_le_bytes([s0, s1, s2, s3]),
+            event_bytes: u32::from_le_bytes([b0, b1, b2, b3]),
+            next_position: u32::from_le_bytes([n0, n1, n2, n3]),
+            flags: u16::from_le_bytes([f0, f1]),
         })
     }
 

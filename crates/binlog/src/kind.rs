@@ -23,6 +23,14 @@ macro_rules! kinds {
     };
 }
 
+impl EventKind {
+    /// Whether its number is documented; without a look at the name.
+    #[inline]
+    pub(crate) const fn is_known(self) -> bool {
+        matches!(self.0, 1..=42 | 160..=172)
+    }
+}
+
 kinds! {
     /// Old start of a log.
     START_V3 = 1, "Start_v3";
@@ -141,6 +149,18 @@ impl fmt::Display for EventKind {
         match self.name() {
             Some(name) => f.write_str(name),
             None => write!(f, "type {}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_numbers_are_those_with_a_name() {
+        for code in 0..=u8::MAX {
+            assert_eq!(EventKind(code).is_known(), EventKind(code).name().is_some(), "{code}");
         }
     }
 }

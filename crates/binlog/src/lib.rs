@@ -2,6 +2,50 @@
 //!
 //! It is pure: it opens no file, asks no server and knows no clock. Bytes come in as a [`std::io::Read`], and
 //! everything in them is distrusted.
+//!
+//! # Reading events and rows
+//!
+//! [`walk`] gives every event of a log to a closure, transactions unpacked and table maps kept, in memory that does
+//! not grow with the log. An [`Item`] says where the event is; [`Item::rows`] gives a rows event with its [`Table`],
+//! and [`Rows::decode`] is an iterator over its rows, each with its image before and after. [`Tracker`] says which
+//! transaction an event belongs to and when that ends. Logs that follow each other share one [`Tables`] and one
+//! [`Tracker`]. To fold what happened to each row into its last state, by primary key:
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::ops::ControlFlow;
+//! use binlog::{Image, ReadError, ReadOptions, Step, Table, Tables, Tracker, walk};
+//!
+//! fn key(table: &Table, image: &Image<'_>) -> Vec<String> {
+//!     let columns = table.primary_key.iter().flatten();
+//!     columns.filter_map(|at| image.get(*at)?.as_ref()).map(|value| value.shown()).collect()
+//! }
+//!
+//! fn last_state(log: impl std::io::Read) -> Result<HashMap<Vec<String>, Option<Vec<String>>>, ReadError> {
+//!     let (mut tables, mut tracker) = (Tables::default(), Tracker::default());
+//!     let (mut open, mut state) = (Vec::new(), HashMap::new());
+//!     walk(log, ReadOptions::default(), &mut tables, |item| {
+//!         let (step, ends) = tracker.see(item)?;
+//!         match step {
+//!             Step::Begins => open.clear(),
+//!             Step::Rows(rows, table) => {
+//!                 for row in rows.decode(table)? {
+//!                     let row = row?;
+//!                     let shown = |image: &Image<'_>| image.iter().flatten().map(|it| it.shown()).collect();
+//!                     open.extend(row.before.as_ref().map(|image| (key(table, image), None)));
+//!                     open.extend(row.whole_after().as_ref().map(|image| (key(table, image), Some(shown(image)))));
+//!                 }
+//!             }
+//!             _ => {}
+//!         }
+//!         if ends && tracker.take().is_some_and(|transaction| !transaction.is_rolled_back) {
+//!             state.extend(open.drain(..));
+//!         }
+//!         Ok(ControlFlow::Continue(()))
+//!     })?;
+//!     Ok(state)
+//! }
+//! ```
 
 mod bytes;
 mod compress;
@@ -25,6 +69,7 @@ mod rows;
 mod schema;
 mod script;
 mod select;
+mod settings;
 mod shape;
 mod single;
 mod sql;
@@ -55,6 +100,7 @@ pub use rows::{Decoded, Image, Row, Rows, Verb};
 pub use schema::{Schema, SchemaColumn};
 pub use script::{ForwardScript, Kept, Layout, Undo, UndoScript};
 pub use select::{GtidChoice, Select, SelectError, TablePattern};
+pub use settings::Settings;
 pub use shape::Shape;
 pub use single::Single;
 pub use sql::{Direction, SESSION, SqlError, statement};

@@ -11,11 +11,12 @@ use crate::kind::EventKind;
 use crate::predicate::Predicate;
 use crate::query::Query;
 use crate::rows::{Rows, Verb};
-use crate::schema::Schema;
+use crate::schema::{Names, Schema};
 use crate::select::Select;
+use crate::settings::Settings;
 use crate::shape::Shape;
 use crate::sql::{Direction, SqlError, statement};
-use crate::statement::{Action, effect};
+use crate::statement::{Action, Effect, effect};
 use crate::table::Table;
 use crate::transaction::{Step, Tracker, Transaction, shortened};
 use crate::walk::{Item, Used};
@@ -65,6 +66,10 @@ pub enum Piece<'p> {
         query: &'p Query<'p>,
         /// What it does.
         action: Action,
+        /// What it needs of its session.
+        settings: &'p Settings,
+        /// Whether it runs in its default database: one that makes or removes a whole database does not.
+        uses_database: bool,
         /// Where its event begins, in bytes.
         offset: u64,
         /// Where its event ends, in bytes.
@@ -113,6 +118,9 @@ pub struct Replay {
     /// Whether the running transaction has given something out.
     is_begun: bool,
     comment: Option<String>,
+    /// For the next statement.
+    settings: Settings,
+    names: Names,
 }
 
 /// What pieces and obstacles are given to. `false` from either ends the reading.
@@ -137,7 +145,16 @@ impl Replay {
             shapes: HashMap::new(),
             is_begun: false,
             comment: None,
+            settings: Settings::default(),
+            names: Names::default(),
         }
+    }
+
+    /// Columns in the condition that tables with changed rows do not have by name, with the tables: none of their
+    /// rows were chosen.
+    #[must_use]
+    pub fn unknown_columns(&self) -> &[String] {
+        &self.names.unknown
     }
 
     /// The next events are of this log, which may be the first or last one.
@@ -161,8 +178,10 @@ impl Replay {
     /// When its content is not what its type says.
     pub fn see(&mut self, item: &Item<'_>, taker: &mut impl Taker) -> Used {
         let (step, ends) = self.tracker.see(item)?;
+        self.settings.see(item)?;
         let goes_on = match step {
             Step::Begins => {
+                self.settings = Settings::default();
                 let goes_on = !self.is_begun || taker.piece(&Piece::Abandoned);
                 self.is_begun = false;
                 self.comment = None;
@@ -191,19 +210,23 @@ impl Replay {
         if !was_begun {
             return ControlFlow::Continue(());
         }
-        let mut goes_on = true;
-        if self.direction == Direction::Inverse
-            && item.header.kind == EventKind::XA_PREPARE
-            && !matches!(item.event(), Ok(Event::XaPrepare { is_one_phase: true, .. }))
-        {
-            let problem = "an XA transaction is prepared here; whether it was committed is decided elsewhere"
-                .to_owned();
-            goes_on = taker.obstacle(self.obstacle(Some(transaction), item, problem));
-        }
-        if goes_on && taker.piece(&Piece::End(transaction)) {
-            return ControlFlow::Continue(());
-        }
-        ControlFlow::Break(())
+        let is_prepared = item.header.kind == EventKind::XA_PREPARE
+            && !matches!(item.event(), Ok(Event::XaPrepare { is_one_phase: true, .. }));
+        let problem = if is_prepared {
+            Some("an XA transaction is prepared here; whether it was committed is decided elsewhere")
+        } else if transaction.is_rolled_back {
+            Some("it was rolled back, and only what it did to tables without transactions stayed")
+        } else {
+            None
+        };
+        let goes_on = match problem {
+            None => taker.piece(&Piece::End(transaction)),
+            Some(problem) => {
+                taker.obstacle(self.obstacle(Some(transaction), item, problem.to_owned()))
+                    && taker.piece(&Piece::Abandoned)
+            }
+        };
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn obstacle(&self, transaction: Option<&Transaction>, item: &Item<'_>, problem: String) -> Obstacle {
@@ -243,10 +266,15 @@ impl Replay {
             return Ok(true);
         }
         let shown = format!("{}.{}", table.database, table.name);
+        let named = options
+            .predicate
+            .as_ref()
+            .and_then(|predicate| self.names.of(table, options.schema.as_ref(), predicate));
+        let named = named.as_deref().unwrap_or(table);
         for row in rows.decode(table)? {
             let row = row?;
             if let Some(predicate) = &self.options.predicate {
-                let holds = |image: &Option<_>| image.as_ref().is_some_and(|it| predicate.holds(table, it));
+                let holds = |image: &Option<_>| image.as_ref().is_some_and(|it| predicate.holds(named, it));
                 if !holds(&row.before) && !holds(&row.after) {
                     continue;
                 }
@@ -297,6 +325,7 @@ impl Replay {
     }
 
     fn statement(&mut self, item: &Item<'_>, query: &Query<'_>, taker: &mut impl Taker) -> bool {
+        let settings = std::mem::take(&mut self.settings);
         let text = query.text();
         let database = String::from_utf8_lossy(&query.database);
         let effect = effect(&text, &database);
@@ -308,16 +337,7 @@ impl Replay {
             return true;
         }
         match self.direction {
-            Direction::Forward => {
-                self.begin(taker)
-                    && taker.piece(&Piece::Statement {
-                        query,
-                        action: effect.action,
-                        offset: item.offset,
-                        end: item.end,
-                        seconds: item.header.timestamp_seconds,
-                    })
-            }
+            Direction::Forward => self.forward(item, query, &effect, settings, taker),
             Direction::Inverse => {
                 let changes_rows = match effect.action {
                     Action::Alter
@@ -340,5 +360,37 @@ impl Replay {
                     ))
             }
         }
+    }
+
+    fn forward(
+        &mut self,
+        item: &Item<'_>,
+        query: &Query<'_>,
+        effect: &Effect,
+        mut settings: Settings,
+        taker: &mut impl Taker,
+    ) -> bool {
+        match query.session() {
+            Ok(session) => settings.add(&session, &query.statement),
+            Err(_) => settings.problem = Some("its session state cannot be read"),
+        }
+        if item.header.kind == EventKind::EXECUTE_LOAD_QUERY {
+            settings.problem = Some("its rows come from a file that SQL cannot hold");
+        }
+        if let Some(problem) = settings.problem {
+            let shown = shortened(&query.statement, STATEMENT_LETTERS);
+            let problem = format!("this statement would not do the same again, as {problem}: {shown}");
+            return taker.obstacle(self.obstacle(None, item, problem));
+        }
+        self.begin(taker)
+            && taker.piece(&Piece::Statement {
+                query,
+                action: effect.action,
+                settings: &settings,
+                uses_database: effect.database.is_none(),
+                offset: item.offset,
+                end: item.end,
+                seconds: item.header.timestamp_seconds,
+            })
     }
 }

@@ -6,6 +6,7 @@ use crate::bytes::{Bits, Bytes};
 use crate::compress;
 use crate::error::DecodeError;
 use crate::header::Format;
+use crate::json_diff;
 use crate::kind::EventKind;
 use crate::table::{ColumnType, Table, Width, table_id};
 use crate::value::{self, Value};
@@ -50,6 +51,24 @@ pub struct Row<'a> {
     pub before: Option<Image<'a>>,
     /// As it is after; none for a delete.
     pub after: Option<Image<'a>>,
+}
+
+impl<'a> Row<'a> {
+    /// The image after, with differences of JSON columns applied to what was before. They stay differences where that
+    /// was not logged, or is not what they differ from. None for a delete.
+    #[must_use]
+    pub fn whole_after(&self) -> Option<Image<'a>> {
+        let mut whole = self.after.clone()?;
+        for (at, value) in whole.iter_mut().enumerate() {
+            let Some(Value::JsonDiff(diffs)) = value else { continue };
+            if let Some(Some(Value::Json(old))) = self.before.as_ref().and_then(|before| before.get(at))
+                && let Some(new) = json_diff::apply(old, diffs)
+            {
+                *value = Some(Value::Json(new));
+            }
+        }
+        Some(whole)
+    }
 }
 
 /// A rows event.
@@ -97,8 +116,9 @@ const fn shape(kind: EventKind) -> Option<Shape> {
 }
 
 /// Whether events of this type hold rows.
+#[inline]
 pub(crate) const fn is_rows(kind: EventKind) -> bool {
-    shape(kind).is_some()
+    matches!(kind.0, 23..=25 | 30..=32 | 39 | 166..=171)
 }
 
 impl<'a> Rows<'a> {

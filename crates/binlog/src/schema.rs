@@ -2,8 +2,12 @@
 //! or read from `CREATE TABLE` statements. It reads only as much of them as values need.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqltext::{Splitter, Token, TokenKind, lex, unquote};
+
+use crate::predicate::Predicate;
+use crate::table::Table;
 
 /// A column as it was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,20 @@ impl Schema {
     #[must_use]
     pub fn find(&self, database: &str, table: &str) -> Option<&[SchemaColumn]> {
         self.tables.get(&(database.to_owned(), table.to_owned())).map(Vec::as_slice)
+    }
+
+    /// A copy of a table with the names of its columns, where the schema has a table of as many.
+    #[must_use]
+    pub fn named(&self, table: &Table) -> Option<Table> {
+        let columns = self.find(&table.database, &table.name)?;
+        if columns.len() != table.columns.len() {
+            return None;
+        }
+        let mut named = table.clone();
+        for (column, known) in named.columns.iter_mut().zip(columns) {
+            column.name.get_or_insert_with(|| known.name.clone());
+        }
+        Some(named)
     }
 
     /// How many tables there are.
@@ -99,6 +117,46 @@ impl Schema {
             self.insert(&database, &name, columns);
         }
         Some(())
+    }
+}
+
+/// Tables kept ready with names.
+const NAMED_MAX: usize = 1024;
+/// Missing columns told; there is no use in more.
+const UNKNOWN_MAX: usize = 100;
+
+/// Tables as a condition on values needs them: with the names of the schema where the log has none.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    named: HashMap<u64, Option<Arc<Table>>>,
+    /// Columns that tables do not have by name, with the tables.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl Names {
+    /// The table with names; none if it has them already, or nobody has. Columns that the condition misses are noted.
+    pub(crate) fn of(
+        &mut self,
+        table: &Table,
+        schema: Option<&Schema>,
+        predicate: &Predicate,
+    ) -> Option<Arc<Table>> {
+        let named = match schema {
+            Some(schema) if !table.has_names() => {
+                if self.named.len() >= NAMED_MAX {
+                    self.named.clear();
+                }
+                self.named.entry(table.version).or_insert_with(|| schema.named(table).map(Arc::new)).clone()
+            }
+            _ => None,
+        };
+        for column in predicate.unknown_columns(named.as_deref().unwrap_or(table)) {
+            let told = format!("{}.{} has no column `{column}` by name", table.database, table.name);
+            if self.unknown.len() < UNKNOWN_MAX && !self.unknown.contains(&told) {
+                self.unknown.push(told);
+            }
+        }
+        named
     }
 }
 

@@ -101,7 +101,7 @@ impl ForwardScript {
                 text.push_str(";\n");
                 text
             }
-            Piece::Statement { query, seconds, action, .. } => {
+            Piece::Statement { query, seconds, action, settings, uses_database, .. } => {
                 let mut text = String::new();
                 if action.is_ddl() {
                     self.is_open = false;
@@ -109,9 +109,12 @@ impl ForwardScript {
                     self.is_open = true;
                     text.push_str("START TRANSACTION;\n");
                 }
-                text.push_str(&self.use_database(&query.database, ";\n"));
-                let statement = query.text();
-                let _ = write!(text, "SET TIMESTAMP={seconds};\n{statement};\nSET TIMESTAMP=DEFAULT;\n");
+                text.push_str(&self.enter(&query.database, *uses_database, ";\n"));
+                text.push_str(&foreign_keys(&mut self.skips_foreign_keys, settings.skips_foreign_keys));
+                let _ = writeln!(text, "SET TIMESTAMP={seconds};");
+                settings.before.iter().for_each(|line| text.push_str(&format!("{line};\n")));
+                let _ = writeln!(text, "{};\nSET TIMESTAMP=DEFAULT;", query.text());
+                settings.after.iter().for_each(|line| text.push_str(&format!("{line};\n")));
                 text
             }
             Piece::End(_) => {
@@ -123,7 +126,7 @@ impl ForwardScript {
             }
             Piece::Abandoned => {
                 self.is_open = false;
-                "-- the log has no end of this transaction: it was not committed\nROLLBACK;\n".to_owned()
+                "-- the log does not say that this transaction was committed\nROLLBACK;\n".to_owned()
             }
         }
     }
@@ -137,21 +140,23 @@ impl ForwardScript {
             }
             Piece::Row { sql, offset, end, seconds, table, .. } => {
                 let database = table.split_once('.').map_or("", |(database, _)| database);
-                self.event(sql, database.as_bytes(), (*offset, *end, *seconds), (0, 0))
+                let used = self.use_database(database.as_bytes(), "/*!*/;\n");
+                self.event(sql, &used, (*offset, *end, *seconds), (0, 0))
             }
-            Piece::Statement { query, offset, end, seconds, .. } => {
+            Piece::Statement { query, offset, end, seconds, uses_database, .. } => {
                 self.thread_id = query.thread_id;
                 let run = (query.exec_seconds, query.error_code);
-                self.event(&query.text(), &query.database, (*offset, *end, *seconds), run)
+                let used = self.enter(&query.database, *uses_database, "/*!*/;\n");
+                self.event(&query.text(), &used, (*offset, *end, *seconds), run)
             }
             Piece::Comment(_) | Piece::End(_) | Piece::Abandoned => String::new(),
         }
     }
 
     fn event(
-        &mut self,
+        &self,
         statement: &str,
-        database: &[u8],
+        used: &str,
         (offset, end, seconds): (u64, u64, u32),
         (exec_seconds, error_code): (u32, u16),
     ) -> String {
@@ -159,11 +164,19 @@ impl ForwardScript {
             .map(|time| time.strftime("%y%m%d %k:%M:%S").to_string())
             .unwrap_or_default();
         let (server, thread) = (self.server_id, self.thread_id);
-        let used = self.use_database(database, "/*!*/;\n");
         format!(
             "# at {offset}\n#{time} server id {server}  end_log_pos {end} \tQuery\tthread_id={thread}\t\
              exec_time={exec_seconds}\terror_code={error_code}\n{used}SET TIMESTAMP={seconds}/*!*/;\n{statement}\n/*!*/;\n"
         )
+    }
+
+    /// Goes to a statement's database, unless it makes or removes a whole one: that is not there, or not any more.
+    fn enter(&mut self, database: &[u8], uses_database: bool, end: &str) -> String {
+        if uses_database {
+            return self.use_database(database, end);
+        }
+        self.database = None;
+        String::new()
     }
 
     fn use_database(&mut self, database: &[u8], end: &str) -> String {

@@ -143,7 +143,7 @@ fn style(
 }
 
 /// Whether a collation's character set is UTF-8, at least agrees with ASCII, or neither.
-fn text_style(collation: Option<u32>) -> Style {
+pub(crate) fn text_style(collation: Option<u32>) -> Style {
     let Some(id) = collation else { return Style::AsciiText };
     // MariaDB numbers its NO PAD collations 1024 above the others, and its newer ones from 2048 on, 256 for each of
     // utf8mb3, utf8mb4, ucs2, utf16 and utf32.

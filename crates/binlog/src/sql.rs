@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::json_diff::{DiffAction, JsonDiff, apply};
+use crate::json_diff::{DiffAction, JsonDiff};
 use crate::literal::{condition, json, literal};
 use crate::rows::{Image, Row, Verb};
 use crate::shape::{Named, Shape};
@@ -74,7 +74,7 @@ pub fn statement(
         (Verb::Delete, Direction::Forward) => delete(shape, before.ok_or(MISSING)?).map(Some),
         (Verb::Insert, Direction::Inverse) => delete(shape, after.ok_or(MISSING)?).map(Some),
         (Verb::Update, _) => {
-            let (before, after) = (before.ok_or(MISSING)?, whole(before, after.ok_or(MISSING)?));
+            let (before, after) = (before.ok_or(MISSING)?, row.whole_after().ok_or(MISSING)?);
             match direction {
                 Direction::Forward => update(shape, before, &after),
                 Direction::Inverse => {
@@ -91,20 +91,6 @@ pub fn statement(
             }
         }
     }
-}
-
-/// The image after, with differences of JSON columns applied to what was before.
-pub(crate) fn whole<'a>(before: Option<&Image<'a>>, after: &Image<'a>) -> Image<'a> {
-    let mut whole = after.clone();
-    for (at, value) in whole.iter_mut().enumerate() {
-        let Some(Value::JsonDiff(diffs)) = value else { continue };
-        if let Some(Some(Value::Json(old))) = before.and_then(|before| before.get(at))
-            && let Some(new) = apply(old, diffs)
-        {
-            *value = Some(Value::Json(new));
-        }
-    }
-    whole
 }
 
 /// Columns that may be written, with their values.

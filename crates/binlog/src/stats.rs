@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 
 use crate::frames::Damages;
 use crate::kind::EventKind;
-use crate::rows::Verb;
+use crate::rows::{Verb, is_rows};
 use crate::statement::{self, Action};
 use crate::transaction::{Step, Tracker, Transaction, shortened};
 use crate::walk::{Item, Used, Walked};
@@ -179,12 +179,22 @@ impl Stats {
         self.count_event(item);
         let bytes = u64::from(item.header.event_bytes);
         match item.header.kind {
+            // Nearly all events are of these two kinds: they take the short way past the steps of a transaction.
             EventKind::TABLE_MAP => {
-                // Also told to the tracker, which follows times.
+                self.tracker.touch(item);
                 if let Some(table) = item.table_map() {
                     self.table(table.slot).bytes += bytes;
                     self.running.bytes += bytes;
                 }
+                return Ok(ControlFlow::Continue(()));
+            }
+            kind if is_rows(kind) => {
+                self.tracker.touch(item);
+                if let Some((rows, table)) = item.rows()? {
+                    let count = rows.count(table)?;
+                    self.count_rows(rows.verb, table.slot, count, bytes);
+                }
+                return Ok(ControlFlow::Continue(()));
             }
             // Its events are counted.
             EventKind::TRANSACTION_PAYLOAD => return Ok(ControlFlow::Continue(())),
@@ -193,10 +203,6 @@ impl Stats {
         let (step, ends) = self.tracker.see(item)?;
         match step {
             Step::Begins => self.running.clear(),
-            Step::Rows(rows, table) => {
-                let count = rows.count(table)?;
-                self.count_rows(rows.verb, table.slot, count, bytes);
-            }
             Step::RowsStatement(text) => self.running.keep_statement(text),
             Step::Statement(query) => {
                 self.running.keep_statement(&query.statement);
@@ -207,7 +213,8 @@ impl Stats {
                     query.error_code,
                 );
             }
-            Step::Outside | Step::Inside => {}
+            // Rows have been counted above.
+            Step::Rows(..) | Step::Outside | Step::Inside => {}
         }
         if ends && let Some(transaction) = self.tracker.take() {
             self.count_transaction(&transaction);

@@ -43,6 +43,12 @@ impl Tables {
         self.at(id).and_then(|at| self.known.get(at)).map(|(_, table)| table)
     }
 
+    /// The table at a place that [`Tables::adopt`] gave.
+    #[inline]
+    pub(crate) fn nth(&self, at: usize) -> Option<&Table> {
+        self.known.get(at).map(|(_, table)| table)
+    }
+
     #[inline]
     fn at(&self, id: u64) -> Option<usize> {
         match self.direct.get(direct(id)) {
@@ -51,9 +57,10 @@ impl Tables {
         }
     }
 
-    /// Takes a table map over. One that is the same as before, which is nearly every one, is not read again.
+    /// Takes a table map over and tells its place. One that is the same as before, which is nearly every one, is not
+    /// read again.
     #[inline]
-    pub(crate) fn adopt(&mut self, format: &Format, body: &[u8]) -> Result<&Table, DecodeError> {
+    pub(crate) fn adopt(&mut self, format: &Format, body: &[u8]) -> Result<usize, DecodeError> {
         let id = crate::table::table_id(
             &mut crate::bytes::Bytes::new(body),
             format,
@@ -67,7 +74,7 @@ impl Tables {
         if let Some(direct) = self.direct.get_mut(direct(id)) {
             *direct = (id, at);
         }
-        self.known.get(at).map(|(_, table)| table).ok_or(DecodeError::NoTableMap(id))
+        Ok(at)
     }
 
     fn insert(&mut self, id: u64, format: &Format, body: &[u8]) -> Result<usize, DecodeError> {

@@ -32,6 +32,8 @@ pub struct Transaction {
     pub events: u64,
     /// Whether the log marks it as DDL (MariaDB).
     pub is_ddl: bool,
+    /// Whether it ends with a ROLLBACK, as one does that also changed tables without transactions.
+    pub is_rolled_back: bool,
     is_open: bool,
     is_standalone: bool,
 }
@@ -148,6 +150,7 @@ impl Tracker {
             last_seconds: committed.unwrap_or(seconds).max(seconds),
             events: 1,
             is_ddl: start.is_ddl,
+            is_rolled_back: false,
             // MariaDB writes no BEGIN.
             is_open: item.header.kind == EventKind::MARIADB_GTID && !start.is_standalone,
             is_standalone: start.is_standalone,
@@ -155,8 +158,9 @@ impl Tracker {
         Ok(())
     }
 
+    /// Takes an event in that is inside a transaction and neither begins nor ends one.
     #[inline]
-    fn touch(&mut self, item: &Item<'_>) {
+    pub(crate) fn touch(&mut self, item: &Item<'_>) {
         let seconds = item.header.timestamp_seconds;
         let current = self.current.get_or_insert_with(|| Transaction {
             offset: item.offset,
@@ -188,7 +192,10 @@ impl Tracker {
                 current.is_open = true;
                 (Step::Inside, false)
             }
-            Control::End => (Step::Inside, true),
+            Control::End => {
+                current.is_rolled_back = starts_with(&query.statement, b"ROLLBACK");
+                (Step::Inside, true)
+            }
             Control::Inside => (Step::Inside, false),
             Control::None => {
                 // MySQL logs CREATE TABLE ... SELECT as one transaction that begins with the CREATE.

@@ -35,6 +35,8 @@ pub struct Item<'a> {
     pub format: &'a Format,
     /// The table maps in force.
     pub tables: &'a Tables,
+    /// Where its table stands among them, for a table map.
+    mapped: Option<usize>,
 }
 
 impl<'a> Item<'a> {
@@ -65,14 +67,10 @@ impl<'a> Item<'a> {
     }
 
     /// The table it maps; none for other events.
+    #[inline]
     #[must_use]
     pub fn table_map(&self) -> Option<&'a Table> {
-        if self.header.kind != EventKind::TABLE_MAP {
-            return None;
-        }
-        let mut bytes = Bytes::new(self.body);
-        let id = crate::table::table_id(&mut bytes, self.format, EventKind::TABLE_MAP).ok()?;
-        self.tables.find(id)
+        self.mapped.and_then(|at| self.tables.nth(at))
     }
 }
 
@@ -148,7 +146,8 @@ fn damage(offset: u64, bytes: u64, error: &DecodeError) -> Damage {
     Damage::new(offset, bytes, reason, error.to_string())
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "as for the frames it gets")]
+#[inline(always)]
 fn give(
     frame: &Frame<'_>,
     format: &Format,
@@ -158,13 +157,14 @@ fn give(
     on: &mut impl FnMut(&Item<'_>) -> Used,
 ) -> Used {
     let Frame { header, body, .. } = *frame;
+    let mut mapped = None;
     if header.kind == EventKind::TABLE_MAP {
-        tables.adopt(format, body)?;
+        mapped = Some(tables.adopt(format, body)?);
     } else if header.kind == EventKind::FORMAT_DESCRIPTION && format.created_seconds != 0 {
         // The server restarted: it gives numbers anew.
         tables.forget();
     }
-    on(&Item { offset, end, is_inner, header, body, format, tables })
+    on(&Item { offset, end, is_inner, header, body, format, tables, mapped })
 }
 
 struct Context<'c> {

@@ -72,6 +72,30 @@ enum Match {
     ContainsNot,
 }
 
+impl Filter {
+    /// The attributes of the log that it asks for, beyond those that every event has.
+    #[must_use]
+    pub fn attributes(&self) -> Vec<&str> {
+        let (mut nodes, mut attributes) = (vec![&self.root], Vec::new());
+        while let Some(node) = nodes.pop() {
+            match node {
+                Node::Any(inner) | Node::All(inner) => nodes.extend(inner),
+                Node::Not(inner) => nodes.push(inner),
+                Node::Number(Number::Attribute(name), _, _)
+                | Node::Text(Text::Attribute(name), _, _)
+                | Node::Flag(name, _) => attributes.push(name.as_str()),
+                Node::Number(Number::Thread | Number::Length, _, _)
+                | Node::Text(Text::User | Text::Host | Text::Db | Text::Query | Text::Fingerprint, _, _)
+                | Node::Admin(_)
+                | Node::Id(_, _) => {}
+            }
+        }
+        attributes.sort_unstable();
+        attributes.dedup();
+        attributes
+    }
+}
+
 /// A filter with what it needs to be asked often.
 #[derive(Debug)]
 pub(crate) struct Asked {

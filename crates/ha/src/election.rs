@@ -67,6 +67,12 @@ pub(crate) fn elect(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>)
     // What was handed over is known exactly, so nothing has to be stopped to be examined.
     let named = leader.and_then(|leader| leader.released.as_ref()).and_then(|release| release.to.as_ref());
     let handed_to_me = lineage.handover.is_some() && named == Some(seen.view.me);
+    if let (Some(_), Some(to), false) = (&lineage.handover, named, handed_to_me) {
+        let waited = seen.memory.leaderless_since.map_or(0, |since| seen.view.now.saturating_sub(since));
+        if waited < seen.policy.patience && seen.view.local.frozen.is_none() {
+            return Decision::rest(format!("{last}; {to} is to take it"));
+        }
+    }
     if !handed_to_me && seen.view.local.frozen != Some(lineage.epoch) {
         return Decision::act(
             format!("{last}; stopping replication here, so that what is held can be compared"),
@@ -123,7 +129,15 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
                 examined.push((lineage.primary.clone(), last.modified));
             }
             let claim = claim(seen, state, leader, examined, lost.to_string(), last.to_owned());
-            Decision::act(sentence, Action::Claim(claim)).with_vetoes(vetoes)
+            let mut actions = Vec::new();
+            // Those that connect before writes open ask whether commits here wait for them. What is still to be applied
+            // would wait as well, and for nodes that have it already and acknowledge nothing.
+            let is_ready = lineage.handover.is_some() && seen.server().is_applied();
+            if is_ready && !lineage.sync.asynchronous && seen.server().waits.is_none() {
+                actions.push(Action::SetWaiting(Some(seen.policy.need)));
+            }
+            actions.push(Action::Claim(claim));
+            Decision::acts(sentence, actions).with_vetoes(vetoes)
         }
         (_, Some(best)) => {
             Decision::rest(format!("{last}; {best} is the better candidate")).with_vetoes(vetoes)

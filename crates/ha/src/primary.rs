@@ -171,6 +171,13 @@ fn hand_over(seen: &mut Seen<'_>, state: &State, request: &Request, to: Option<&
         Ok(target) => target,
         Err(why) => return refused(why),
     };
+    // Nobody takes a lease who has not read the store for the length of one: after an outage, writes stay open until
+    // the others have too.
+    let reads = seen.memory.contact_for(seen.view.now);
+    if reads < seen.policy.ttl {
+        let left = seen.policy.ttl - reads;
+        return Asked::Waits(format!("handing over when the store has been read for {left} ms more"));
+    }
     if backlog <= HANDOVER_BACKLOG_MAX {
         let sentence = format!("an operator asked to hand over to {to}");
         return Asked::Decides(Decision::acts(sentence, vec![Action::Renew, Action::HandOver { to }]));

@@ -63,6 +63,10 @@ pub(crate) fn promote(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> De
     if !server.is_applied() {
         let left = server.position.subtract(&server.executed);
         let sentence = format!("leading in epoch {epoch}; applying {} received transactions", left.count());
+        // What is applied is committed: it would wait for nodes that have it already and acknowledge nothing.
+        if server.waits.is_some() {
+            actions.push(Action::SetWaiting(None));
+        }
         return Decision::acts(sentence, with(actions, Action::ApplyReceived));
     }
     open(seen, state, epoch, actions)
@@ -81,10 +85,11 @@ fn open(seen: &Seen<'_>, state: &State, epoch: u64, mut actions: Vec<Action>) ->
     // Forgetting where it came from takes the server several synced writes, and has time until writes are open. One that
     // leads alone does it first: for the others, waiting for acknowledgements sees to it that what it leads with is
     // on the disk.
-    let is_frozen = seen.view.local.frozen == Some(state.lineage.epoch);
+    // Who handed over takes no writes since, so nothing can come from there.
+    let is_complete = seen.view.local.frozen == Some(state.lineage.epoch) || state.lineage.handover.is_some();
     match seen.server().following {
         Some(_) if sync.asynchronous => actions.push(Action::Detach),
-        Some(_) if !is_frozen => actions.push(Action::Freeze(state.lineage.epoch)),
+        Some(_) if !is_complete => actions.push(Action::Freeze(state.lineage.epoch)),
         Some(_) | None => {}
     }
     for node in seen.policy.nodes.iter().filter(|node| *node != seen.view.me) {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use facts::Sessions;
+use facts::{Seen, Sessions};
 
 use crate::metadata;
 use crate::protect::is_idle;
@@ -68,7 +68,8 @@ impl WaitGraph {
                 seen.row_waits.known().into_iter().flatten().filter(|wait| !idle.contains(&wait.waiter))
             {
                 let (_, time_ms, waiting_ms) = ages.get(&wait.waiter).copied().unwrap_or_default();
-                graph.edge(wait.waiter, wait.holder, waiting_ms.unwrap_or(time_ms));
+                // InnoDB counts in whole seconds: nobody has waited longer than its statement has run.
+                graph.edge(wait.waiter, wait.holder, waiting_ms.map_or(time_ms, |ms| ms.min(time_ms)));
             }
         }
         if locks != Locks::Rows {
@@ -76,6 +77,15 @@ impl WaitGraph {
                 // Servers do not say since when: a statement has waited no longer than it has run.
                 let (_, time_ms, _) = ages.get(&waiter).copied().unwrap_or_default();
                 graph.edge(waiter, holder, time_ms);
+            }
+        }
+        for session in seen.sessions.iter().filter(|session| !is_idle(session)) {
+            let waits_for_row = !matches!(seen.row_waits, Seen::Known(_))
+                && session.transaction.as_ref().is_some_and(|transaction| transaction.waiting_ms.is_some());
+            if (locks != Locks::Metadata && waits_for_row)
+                || (locks != Locks::Rows && metadata::is_waiting(session))
+            {
+                graph.wait(session.id, session.time_ms);
             }
         }
         for node in &mut graph.nodes {
@@ -94,6 +104,14 @@ impl WaitGraph {
         if let Some(node) = self.nodes.get_mut(from) {
             node.ahead.insert(to);
             node.waiting_ms = Some(node.waiting_ms.unwrap_or(0).max(waiting_ms));
+        }
+    }
+
+    /// Somebody waits, whether or not it is known for whom.
+    fn wait(&mut self, waiter: u64, waiting_ms: u64) {
+        let place = self.place(waiter);
+        if let Some(node) = self.nodes.get_mut(place) {
+            node.waiting_ms = node.waiting_ms.or(Some(waiting_ms));
         }
     }
 
@@ -204,6 +222,12 @@ impl WaitGraph {
     pub fn roots(&self, session: u64) -> BTreeSet<u64> {
         let roots = self.knot(session).into_iter().flat_map(|knot| &knot.roots);
         roots.filter_map(|place| self.nodes.get(*place)).map(|node| node.session).collect()
+    }
+
+    /// Whether a session waits, and it is not known for whom.
+    #[must_use]
+    pub fn is_in_the_dark(&self, session: u64) -> bool {
+        self.node(session).is_some_and(|node| node.waiting_ms.is_some() && node.ahead.is_empty())
     }
 
     /// Sessions that wait.

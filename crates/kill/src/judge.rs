@@ -15,6 +15,9 @@ use crate::rule::{Action, GroupBy, Locks, Rule, Traits, Victims};
 use crate::span::Span;
 use crate::verdict::{Identity, Kill, Spared, Verdict};
 
+/// Sessions that a note names one by one.
+const IDS_TOLD: usize = 10;
+
 /// Judges what was seen. Rules are expected to have passed [`Rule::check`].
 #[must_use]
 pub fn judge(rules: &[Rule], policy: &Policy, seen: &Sessions) -> Verdict {
@@ -125,7 +128,7 @@ impl<'a> Look<'a> {
             let own = graph.roots(session.id);
             if describes_blocker {
                 roots.extend(own.contains(&session.id).then_some(session.id));
-            } else {
+            } else if !graph.is_in_the_dark(session.id) {
                 roots.extend(own);
             }
         }
@@ -224,6 +227,7 @@ impl<'a> Look<'a> {
         if let Some(transaction) = &session.transaction {
             let changed = match transaction.rows_modified {
                 0 => String::new(),
+                1 => " with 1 changed row".to_owned(),
                 rows => format!(" with {rows} changed rows"),
             };
             parts.push(format!("in a transaction for {}{changed}", seconds(transaction.age_ms)));
@@ -258,6 +262,14 @@ impl<'a> Look<'a> {
             && rules.iter().any(|rule| rule.action() == Action::Connection)
         {
             notes.push(format!("who holds locks of GET_LOCK is not known: {why}"));
+        }
+        let dark = self.seen.sessions.iter().filter(|it| self.graph(Locks::Any).is_in_the_dark(it.id));
+        let dark: Vec<String> = dark.map(|session| session.id.to_string()).collect();
+        if !dark.is_empty() && rules.iter().any(looks) {
+            let (first, more) = dark.split_at(dark.len().min(IDS_TOLD));
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            let first = first.join(", ");
+            notes.push(format!("who holds the lock that {first}{more} waits for is not told by the server"));
         }
         if self.without_session {
             notes.push("a prepared transaction without a session is in the way: see XA RECOVER".to_owned());

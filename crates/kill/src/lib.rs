@@ -22,7 +22,7 @@ pub use judge::judge;
 pub use metadata::{blocks_granted, blocks_pending};
 pub use pattern::{Pattern, PatternError};
 pub use protect::{Allowed, Policy, Protection};
-pub use rule::{Action, GroupBy, Locks, Rule, RuleError, Traits, Victims};
+pub use rule::{Action, GroupBy, Locks, NoStatement, Rule, RuleError, Traits, Victims};
 pub use span::{Span, SpanError};
 pub use sqltext::{QueryId, QueryIdError};
 pub use still::Changed;

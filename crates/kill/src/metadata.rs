@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use facts::{MetadataLock, MetadataObject, Session, Sessions};
 
-use crate::tables::tables;
+use crate::tables::{dropped_database, tables};
 
 /// Words of the servers for modes, and the held modes that each has to wait for. From `MDL_object_lock` in the
 /// sources of both servers, sql/mdl.cc; the same since MySQL 5.7 and MariaDB 10.4 where both have the mode.
@@ -139,8 +139,12 @@ pub fn blocks_pending(kind: &str, wanted: &str, other: &str) -> bool {
 pub(crate) fn edges(seen: &Sessions) -> Vec<(u64, u64)> {
     let Some(locks) = seen.metadata_locks.known() else { return Vec::new() };
     let told: BTreeSet<u64> = locks.iter().filter(|lock| !lock.is_granted).map(|lock| lock.session).collect();
-    let concluded: Vec<MetadataLock> =
-        seen.sessions.iter().filter(|session| !told.contains(&session.id)).flat_map(wanted).collect();
+    let concluded: Vec<MetadataLock> = seen
+        .sessions
+        .iter()
+        .filter(|session| !told.contains(&session.id))
+        .flat_map(|session| wanted(session, locks))
+        .collect();
     let mut objects: BTreeMap<MetadataObject, (Vec<&MetadataLock>, Vec<&MetadataLock>)> = BTreeMap::new();
     for lock in locks.iter().chain(&concluded) {
         let (granted, pending) = objects.entry(folded(&lock.object)).or_default();
@@ -170,8 +174,16 @@ fn folded(object: &MetadataObject) -> MetadataObject {
     }
 }
 
+/// Whether a session waits for a lock of this kind, or for a table to be closed, as its state tells; whose, it does not.
+pub(crate) fn is_waiting(session: &Session) -> bool {
+    let what = session.state.strip_prefix("Waiting for ").unwrap_or_default();
+    ["metadata lock", "backup lock", "global read lock", "commit lock", "table flush"]
+        .iter()
+        .any(|known| what.ends_with(known))
+}
+
 /// What a session waits for, as its state and statement tell.
-fn wanted(session: &Session) -> Vec<MetadataLock> {
+fn wanted(session: &Session, locks: &[MetadataLock]) -> Vec<MetadataLock> {
     let Some(statement) = &session.statement else { return Vec::new() };
     let request = |object: MetadataObject, mode: &str| MetadataLock {
         session: session.id,
@@ -182,6 +194,12 @@ fn wanted(session: &Session) -> Vec<MetadataLock> {
     let verb = statement.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     match session.state.as_str() {
         "Waiting for table metadata lock" => {
+            if let Some(db) = dropped_database(statement) {
+                let of_db = locks.iter().map(|lock| &lock.object);
+                let of_db = of_db.filter(|it| it.kind == "TABLE" && it.schema.eq_ignore_ascii_case(&db));
+                let of_db: BTreeSet<&MetadataObject> = of_db.collect();
+                return of_db.into_iter().map(|object| request(object.clone(), "EXCLUSIVE")).collect();
+            }
             let mode = table_mode(&verb);
             let tables = tables(statement, session.db.as_deref()).into_iter();
             tables.map(|object| request(object, mode)).collect()
@@ -189,7 +207,7 @@ fn wanted(session: &Session) -> Vec<MetadataLock> {
         "Waiting for backup lock" => {
             let object =
                 MetadataObject { kind: "BACKUP".to_owned(), schema: String::new(), name: String::new() };
-            vec![request(object, backup_mode(&verb))]
+            backup_modes(&verb).iter().map(|mode| request(object.clone(), mode)).collect()
         }
         _ => Vec::new(),
     }
@@ -208,13 +226,16 @@ fn table_mode(verb: &str) -> &'static str {
     }
 }
 
-fn backup_mode(verb: &str) -> &'static str {
+/// A change waits when it begins, or when it commits; which of the two is not told, and what is held tells it.
+fn backup_modes(verb: &str) -> &'static [&'static str] {
     match verb {
-        "FLUSH" => "BACKUP_FTWRL1",
-        "COMMIT" => "BACKUP_COMMIT",
-        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "SELECT" => "BACKUP_TRANS_DML",
-        "BACKUP" => "BACKUP_WAIT_COMMIT",
-        _ => "BACKUP_DDL",
+        "FLUSH" => &["BACKUP_FTWRL1"],
+        "COMMIT" => &["BACKUP_COMMIT"],
+        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "SELECT" => {
+            &["BACKUP_DML", "BACKUP_TRANS_DML", "BACKUP_COMMIT"]
+        }
+        "BACKUP" => &["BACKUP_WAIT_COMMIT"],
+        _ => &["BACKUP_DDL", "BACKUP_COMMIT"],
     }
 }
 

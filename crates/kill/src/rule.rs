@@ -126,6 +126,11 @@ pub enum Action {
     Connection,
 }
 
+/// A text in which there is no statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no statement in it: write one, or its fingerprint, such as `select sleep(?)`")]
+pub struct NoStatement;
+
 /// Why a rule cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
@@ -202,10 +207,13 @@ impl Rule {
     }
 
     /// The fingerprint that a statement, or a fingerprint as it is, stands for.
-    #[must_use]
-    pub fn fingerprint_of(text: &str) -> String {
+    ///
+    /// # Errors
+    /// There is no statement in the text.
+    pub fn fingerprint_of(text: &str) -> Result<String, NoStatement> {
         let mut maker = Fingerprinter::new(Rules::Own);
-        String::from_utf8_lossy(maker.fingerprint(text.as_bytes())).into_owned()
+        let fingerprint = String::from_utf8_lossy(maker.fingerprint(text.as_bytes())).into_owned();
+        if fingerprint.trim().is_empty() { Err(NoStatement) } else { Ok(fingerprint) }
     }
 
     /// What is done to its victims.

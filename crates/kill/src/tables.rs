@@ -39,6 +39,16 @@ pub(crate) fn tables(statement: &str, db: Option<&str>) -> Vec<MetadataObject> {
     found
 }
 
+/// The database that a statement drops, with all its tables.
+pub(crate) fn dropped_database(statement: &str) -> Option<String> {
+    let words: Vec<Token<'_>> = lex(statement).filter(Token::is_significant).take(6).collect();
+    let (verb, kind) = (words.first()?, words.get(1)?);
+    if !verb.is_word("DROP") || !is_any(kind, &["DATABASE", "SCHEMA"]) {
+        return None;
+    }
+    name(words.iter().skip(2).find(|word| !is_any(word, BETWEEN))?)
+}
+
 fn is_definition(verb: &Token<'_>) -> bool {
     is_any(verb, LISTS) || is_any(verb, &["ALTER", "TRUNCATE", "CREATE"])
 }
@@ -106,5 +116,18 @@ mod tests {
             assert_eq!(found, wanted, "{statement}");
         }
         assert_eq!(tables("ALTER TABLE a ADD b INT", None), []);
+    }
+
+    #[test]
+    fn a_dropped_database_is_named() {
+        for (statement, wanted) in [
+            ("DROP DATABASE shop", Some("shop")),
+            ("drop schema if exists `a b`;", Some("a b")),
+            ("DROP TABLE shop", None),
+            ("DROP DATABASE", None),
+            ("", None),
+        ] {
+            assert_eq!(dropped_database(statement).as_deref(), wanted, "{statement}");
+        }
     }
 }

@@ -150,8 +150,10 @@ impl<'a> Document<'a> {
             ignores: self.traits(section, IGNORES),
             fingerprints: section
                 .texts("fingerprint", PATTERNS_MAX)
-                .iter()
-                .map(|text| Rule::fingerprint_of(&text.value))
+                .into_iter()
+                .filter_map(|text| {
+                    self.checked(text, |text| Rule::fingerprint_of(text).map_err(|error| error.to_string()))
+                })
                 .collect(),
             query_ids: self.parsed(section.texts("query_id", PATTERNS_MAX)),
             busy: span("busy_time"),

@@ -54,9 +54,16 @@ impl Before {
 }
 
 /// What makes the session the one that the statement ran in.
-pub(super) fn settings(query: &Query<'_>, session: &Session, seconds: u32, before: &Before) -> String {
-    // Servers keep it as a double and cut it off: half a microsecond more comes out as the one that is meant.
-    let mut sql = format!("SET SESSION timestamp = {seconds}.{:06}5", session.micros.unwrap_or(0));
+pub(super) fn settings(
+    query: &Query<'_>,
+    session: &Session,
+    seconds: u32,
+    before: &Before,
+    is_mariadb: bool,
+) -> String {
+    // Both keep it as a double. MySQL rounds; MariaDB cuts off, and half a microsecond more comes out as the one meant.
+    let half = if is_mariadb { "5" } else { "" };
+    let mut sql = format!("SET SESSION timestamp = {seconds}.{:06}{half}", session.micros.unwrap_or(0));
     // Writing to a String does not fail.
     if let Some(flags) = session.flags {
         let is_on = |bit: u32| u8::from(flags & bit != 0);

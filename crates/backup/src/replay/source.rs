@@ -343,7 +343,13 @@ impl Feed {
     fn savepoint(&mut self, item: &Item<'_>, query: &Query<'_>) {
         self.end_group();
         let statement = Statement {
-            settings: settings(query, &Session::default(), item.header.timestamp_seconds, &Before::default()),
+            settings: settings(
+                query,
+                &Session::default(),
+                item.header.timestamp_seconds,
+                &Before::default(),
+                item.format.is_mariadb(),
+            ),
             database: None,
             text: query.statement.to_vec(),
             error_code: query.error_code,
@@ -400,7 +406,13 @@ impl Feed {
             u64::from(!effect.action.is_ddl() && effect.action != Action::Other);
         let needs_database = item.header.flags & FLAG_SUPPRESS_USE == 0 && effect.database.is_none();
         let statement = Statement {
-            settings: settings(query, &session, item.header.timestamp_seconds, &before),
+            settings: settings(
+                query,
+                &session,
+                item.header.timestamp_seconds,
+                &before,
+                item.format.is_mariadb(),
+            ),
             database: if needs_database { sqltext::quote_ident(&database).ok() } else { None },
             text: without_start(&query.statement).to_vec(),
             error_code: query.error_code,

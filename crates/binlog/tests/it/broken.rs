@@ -1,5 +1,7 @@
 //! Damaged logs: told with the offset, stopped at or passed over, never silently.
 
+use std::io::Write as _;
+
 use binlog::{DamageReason, OnDamage, ReadError, ReadOptions, Tables, walk};
 
 use crate::made::Made;
@@ -101,4 +103,49 @@ fn what_is_no_log_or_encrypted_is_refused() {
     log.bytes.extend([0x5a; 300]);
     let ReadError::EncryptedByMariaDb { offset: told } = stopped(&log.bytes) else { panic!("not refused") };
     assert_eq!(told, offset(at));
+}
+
+#[test]
+fn events_behind_lost_or_added_bytes_are_found_although_their_positions_are_off() {
+    let whole = Made::full(true);
+    let at = whole.offsets[5];
+    let expected = counted(&whole.bytes, SKIP).total;
+    let added = [&whole.bytes[..at], &[0x5a; 1000], &whole.bytes[at..]].concat();
+    let report = counted(&added, SKIP);
+    assert_eq!((report.damages.count, report.damages.skipped_bytes), (1, 1000));
+    assert_eq!(report.total.transactions, expected.transactions);
+    assert_eq!(report.total.rows_inserted, expected.rows_inserted);
+    // Ten bytes are lost inside an event: it is passed over with the one behind it, whose begin is in its place.
+    let lost = [&whole.bytes[..at + 20], &whole.bytes[at + 30..]].concat();
+    let report = counted(&lost, SKIP);
+    assert_eq!(report.damages.first[0].offset, offset(at));
+    assert_eq!(report.total.transactions, expected.transactions);
+    assert!(report.total.events + 2 >= expected.events, "{} of {}", report.total.events, expected.events);
+}
+
+#[test]
+fn a_log_without_its_description_is_read_and_told() {
+    let whole = Made::full(false);
+    let headless = [&whole.bytes[..4], &whole.bytes[whole.offsets[1]..]].concat();
+    let ReadError::Damaged(damage) = stopped(&headless) else { panic!("not stopped") };
+    assert!(damage.message.contains("does not begin with"), "{damage}");
+    let report = counted(&headless, SKIP);
+    assert_eq!((report.damages.count, report.total.rows_inserted), (1, 6));
+}
+
+#[test]
+fn a_compressed_file_that_is_cut_counts_what_is_there() {
+    let whole = Made::full(true);
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    packer.write_all(&whole.bytes).unwrap();
+    let packed = packer.finish().unwrap();
+    let cut = |bytes: usize| binlog::plain(&packed[..bytes]).unwrap();
+    let on = |_: &binlog::Item<'_>| Ok(std::ops::ControlFlow::Continue(()));
+    let walked = walk(cut(packed.len() - 50), SKIP, &mut Tables::default(), on).unwrap();
+    assert!(walked.bytes > offset(whole.bytes.len() / 2), "{walked:?}");
+    assert!(walked.damages.first[0].message.contains("does not unpack"), "{:?}", walked.damages);
+    for (bytes, options) in [(packed.len() - 50, ReadOptions::default()), (12, SKIP)] {
+        let stopped = walk(cut(bytes), options, &mut Tables::default(), on);
+        assert!(matches!(stopped, Err(ReadError::Damaged(_))), "{stopped:?}");
+    }
 }

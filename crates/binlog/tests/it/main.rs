@@ -13,6 +13,8 @@
 mod broken;
 mod fixtures;
 mod fold;
+mod folded_outside;
 mod hostile;
+mod large;
 mod made;
 mod whole;

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use binlog::{
     Action, Direction, FindOptions, Finder, ForwardScript, Kept, Layout, Match, Obstacle, Piece, ReadOptions,
-    Replay, ReplayOptions, Select, Stats, StatsOptions, StatsReport, Tables, Taker, Undo, UndoScript, walk,
+    Replay, ReplayOptions, Schema, Select, Stats, StatsOptions, StatsReport, Tables, Taker, Undo, UndoScript,
+    walk,
 };
 
 use crate::made::Made;
@@ -146,7 +147,8 @@ fn a_transaction_without_an_end_is_not_undone() {
 fn found(log: &[u8], actions: &[Action], condition: Option<&str>, rows_min: u64) -> Vec<Match> {
     let predicate = condition.map(|text| text.parse().unwrap());
     let select = Select::default();
-    let mut finder = Finder::new(FindOptions { select, actions: actions.to_vec(), rows_min, predicate });
+    let mut finder =
+        Finder::new(FindOptions { select, actions: actions.to_vec(), rows_min, predicate, schema: None });
     finder.begin_log("log", true, true);
     let mut matches = Vec::new();
     let mut take = |found: Match| matches.push(found);
@@ -188,4 +190,111 @@ fn a_stream_that_begins_late_keeps_its_offsets() {
     })
     .unwrap();
     assert_eq!(offsets, [&[4], &log.offsets[8..]].concat());
+}
+
+#[test]
+fn statements_bring_what_they_need_of_their_session() {
+    let mut log = Made::new(true);
+    log.alone("CREATE DATABASE d");
+    log.begin();
+    log.event(5, &[2, 41, 0, 0, 0, 0, 0, 0, 0]);
+    log.event(13, &[[7, 0, 0, 0, 0, 0, 0, 0], [8, 0, 0, 0, 0, 0, 0, 0]].concat());
+    log.event(14, &[&[1, 0, 0, 0, b'v', 0, 0, 45, 0, 0, 0, 2, 0, 0, 0][..], b"it"].concat());
+    log.statement("INSERT INTO t VALUES (NULL, RAND(), @v)");
+    log.commit();
+    log.begin();
+    log.statement("INSERT INTO t VALUES (5)");
+    log.commit();
+    log.alone("DROP DATABASE d");
+    let kit = replayed(&log.bytes, Direction::Forward, ReplayOptions::default(), ReadOptions::default());
+    assert_eq!(kit.obstacles, []);
+    let lines: Vec<&str> = kit
+        .text
+        .lines()
+        .filter(|it| !it.is_empty() && !it.starts_with("--") && !it.contains("TIMESTAMP"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            // It is not there yet: there is nothing to USE.
+            "CREATE DATABASE d;",
+            "START TRANSACTION;",
+            "USE `d`;",
+            "SET INSERT_ID=41;",
+            "SET RAND_SEED1=7,RAND_SEED2=8;",
+            "SET @`v`='it';",
+            "INSERT INTO t VALUES (NULL, RAND(), @v);",
+            "COMMIT;",
+            "START TRANSACTION;",
+            "INSERT INTO t VALUES (5);",
+            "COMMIT;",
+            "DROP DATABASE d;",
+        ]
+    );
+
+    log.begin();
+    log.event(
+        18,
+        &[&[9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &[0; 13], b"d\0LOAD DATA INFILE 'x' INTO TABLE t"]
+            .concat(),
+    );
+    log.commit();
+    let kit = replayed(&log.bytes, Direction::Forward, ReplayOptions::default(), ReadOptions::default());
+    assert!(kit.obstacles[0].problem.contains("file that SQL cannot hold"), "{:?}", kit.obstacles);
+}
+
+#[test]
+fn what_was_rolled_back_is_neither_done_nor_undone_again() {
+    let mut log = Made::full(true);
+    log.begin();
+    log.map(1, "t");
+    log.insert(1, &[(Some(77), None)]);
+    log.statement("ROLLBACK");
+    let select = || ReplayOptions { select: tables("d.t"), ..ReplayOptions::default() };
+    let kit = replayed(&log.bytes, Direction::Inverse, select(), ReadOptions::default());
+    assert!(kit.obstacles.iter().any(|it| it.problem.contains("rolled back")), "{:?}", kit.obstacles);
+    assert!(!undoing(&kit).iter().any(|line| line.contains("77")));
+    let kit = replayed(&log.bytes, Direction::Forward, select(), ReadOptions::default());
+    assert!(kit.text.trim_end().ends_with("ROLLBACK;"), "{}", kit.text);
+}
+
+#[test]
+fn a_condition_finds_its_columns_in_the_schema() {
+    // A table map of INT and VARCHAR without any names.
+    let mut log = Made::new(true);
+    log.begin();
+    log.event(19, &[1, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0, 1, b't', 0, 2, 3, 15, 2, 100, 0, 3]);
+    log.insert(1, &[(Some(1), Some("a")), (Some(2), Some("b"))]);
+    log.commit();
+    let mut schema = Schema::default();
+    schema.read_script("CREATE TABLE d.t (id int primary key, name varchar(100))", "");
+    for (schema, rows, unknown) in [(Some(schema), 1, 0), (None, 0, 1)] {
+        let predicate = Some("name = 'b'".parse().unwrap());
+        let options = FindOptions {
+            select: Select::default(),
+            actions: vec![Action::Insert],
+            rows_min: 1,
+            predicate: predicate.clone(),
+            schema: schema.clone(),
+        };
+        let mut finder = Finder::new(options);
+        let mut found = 0;
+        let mut take = |it: Match| found += it.rows.unwrap();
+        walk(&log.bytes[..], ReadOptions::default(), &mut Tables::default(), |item| {
+            finder.see(item, &mut take)
+        })
+        .unwrap();
+        assert_eq!((found, finder.unknown_columns().len()), (rows, unknown));
+
+        let mut replay =
+            Replay::new(ReplayOptions { predicate, schema, ..ReplayOptions::default() }, Direction::Inverse);
+        let mut kit = Kit::default();
+        replay.begin_log("log", true, true);
+        walk(&log.bytes[..], ReadOptions::default(), &mut Tables::default(), |item| {
+            replay.see(item, &mut kit)
+        })
+        .unwrap();
+        let undone = kit.undo.iter().filter(|it| matches!(it, Undo::Row(..))).count();
+        assert_eq!((u64::try_from(undone).unwrap(), replay.unknown_columns().len()), (rows, unknown));
+    }
 }

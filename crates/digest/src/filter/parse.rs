@@ -2,6 +2,7 @@
 
 use super::{Comparison, Filter, Match, Node, Number, Text};
 use crate::amount::Amount;
+use crate::attribute::{Kind, Names};
 
 /// Nested parentheses and `not`s; more are a mistake or an attack.
 const DEPTH_MAX: usize = 50;
@@ -20,8 +21,19 @@ pub struct FilterError {
 enum Token {
     Word(String),
     String(String),
-    Number(Amount),
+    /// A number, and how it is written: as a text it may be something else, such as a query id.
+    Number(Amount, String),
     Symbol(&'static str),
+}
+
+impl Token {
+    /// What is written, for fields that are texts.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Word(text) | Self::String(text) | Self::Number(_, text) => Some(text),
+            Self::Symbol(_) => None,
+        }
+    }
 }
 
 impl Filter {
@@ -62,13 +74,10 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
             if word.is_empty() {
                 return Err(error(&format!("`{first}` means nothing here; texts need quotes")));
             }
-            let token = if first.is_ascii_digit() {
-                let number = number(word);
-                Token::Number(
-                    number.ok_or_else(|| error(&format!("`{word}` is no number: write 0.5, 20ms or 10k")))?,
-                )
-            } else {
-                Token::Word(word.to_owned())
+            let number = if first.is_ascii_digit() { number(word) } else { None };
+            let token = match number {
+                Some(number) => Token::Number(number, word.to_owned()),
+                None => Token::Word(word.to_owned()),
             };
             (token, length)
         };
@@ -171,7 +180,7 @@ impl Parser {
         };
         self.at += 1;
         let value = self.peek().cloned();
-        let Some(value @ (Token::Word(_) | Token::String(_) | Token::Number(_))) = value else {
+        let Some(value @ (Token::Word(_) | Token::String(_) | Token::Number(..))) = value else {
             return Err(self.error("expected a value"));
         };
         let node = compared(&field, symbol, &value);
@@ -227,9 +236,7 @@ fn compared(field: &str, symbol: &str, value: &Token) -> Result<Node, Wrong> {
         "thread" | "thread_id" => Number::Thread,
         "length" | "query_length" => Number::Length,
         "id" | "query_id" => {
-            let (Token::Word(id) | Token::String(id)) = value else {
-                return Err(Wrong::Value("a query id that begins with a digit needs quotes".to_owned()));
-            };
+            let Some(id) = value.text() else { return Err(Wrong::Value("expected a query id".to_owned())) };
             let id = id.parse().map_err(|error: sqltext::QueryIdError| Wrong::Value(error.to_string()))?;
             let is_equal =
                 is_equal.ok_or_else(|| Wrong::Operator("ids are compared with = and !=".to_owned()))?;
@@ -238,7 +245,7 @@ fn compared(field: &str, symbol: &str, value: &Token) -> Result<Node, Wrong> {
         _ => Number::Attribute(field.to_owned()),
     };
     match (value, is_equal) {
-        (Token::Number(amount), _) => {
+        (Token::Number(amount, _), _) => {
             let comparison = comparison(symbol).ok_or_else(|| {
                 Wrong::Operator("numbers are compared with =, !=, <, <=, > and >=".to_owned())
             })?;
@@ -248,12 +255,24 @@ fn compared(field: &str, symbol: &str, value: &Token) -> Result<Node, Wrong> {
             let wanted = yes_or_no(word) == Some(is_equal);
             Ok(if lower == "admin" { Node::Admin(wanted) } else { Node::Flag(field.to_owned(), wanted) })
         }
+        (Token::Word(word), _)
+            if is_number(field)
+                || word.starts_with(|first: char| first.is_ascii_digit()) && is_equal.is_none() =>
+        {
+            Err(Wrong::Value(format!("`{word}` is no number: write 0.5, 20ms or 10k")))
+        }
         _ if lower == "admin" => Err(Wrong::Value("expected yes or no".to_owned())),
         _ => match number {
             Number::Attribute(name) => text_node(Text::Attribute(name), symbol, value),
             Number::Thread | Number::Length => Err(Wrong::Value("expected a number".to_owned())),
         },
     }
+}
+
+/// Whether the servers write numbers under this name.
+fn is_number(field: &str) -> bool {
+    let names = Names::default();
+    names.find(field.as_bytes()).is_some_and(|attribute| names.kind(attribute) == Kind::Number)
 }
 
 fn yes_or_no(word: &str) -> Option<bool> {
@@ -272,12 +291,8 @@ fn text_node(text: Text, symbol: &str, value: &Token) -> Result<Node, Wrong> {
         "!~" => Match::ContainsNot,
         _ => return Err(Wrong::Operator("texts are compared with =, !=, ~ (contains) and !~".to_owned())),
     };
-    match value {
-        Token::Word(value) | Token::String(value) => Ok(Node::Text(text, how, value.clone())),
-        Token::Number(_) | Token::Symbol(_) => {
-            Err(Wrong::Value("a text that begins with a digit needs quotes".to_owned()))
-        }
-    }
+    let value = value.text().ok_or_else(|| Wrong::Value("expected a text".to_owned()))?;
+    Ok(Node::Text(text, how, value.to_owned()))
 }
 
 fn comparison(symbol: &str) -> Option<Comparison> {

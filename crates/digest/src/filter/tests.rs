@@ -36,6 +36,7 @@ fn filters_admit_events() {
         "query ~ 'from T1'",
         "fingerprint = 'select c from t? where id=?'",
         "id = E6AB15BDB41DDBDD88DB9DC3C9B92A5A or query !~ insert",
+        "host = 10.0.0.1 and host ~ 10 and host != 10",
         "thread = 7",
         "length > 26 and length < 28",
         "Full_scan = yes",
@@ -59,7 +60,17 @@ fn filters_admit_events() {
         assert!(!admits(filter), "{filter}");
     }
     let id = QueryId::of(b"select c from t? where id=?");
+    assert!(
+        admits(&format!("id = {id}"))
+            && admits(&format!("id != 558CAEF5F387E929 and id != {}", "1".repeat(16)))
+    );
     assert!(admits(&format!("id = '{id}'")) && admits(&format!("id = '{}'", id.right_half())));
+}
+
+#[test]
+fn a_filter_names_the_attributes_it_asks_for() {
+    let filter = "Rows_sent > 1 and (user = x or not Full_scan = yes) and Odd = y and thread = 7 and Odd = z";
+    assert_eq!(Filter::parse(filter).unwrap().attributes(), ["Full_scan", "Odd", "Rows_sent"]);
 }
 
 #[test]
@@ -69,6 +80,8 @@ fn errors_say_where_and_why() {
         ("Query_time", 11, "expected ="),
         ("Query_time >", 13, "a value"),
         ("Query_time > 5x", 14, "no number"),
+        ("Query_time = fast", 14, "no number"),
+        ("Other >= 5x", 10, "no number"),
         ("Query_time > 1 user = x", 16, "`and`"),
         ("(Query_time > 1", 16, "`)`"),
         ("user > x", 6, "texts are compared"),

@@ -4,7 +4,7 @@ mod plot;
 
 use std::fmt::Write as _;
 
-use super::text::{example_title, rows_of, rows_title};
+use super::text::{example_title, ordered, round, rows_of, rows_title};
 use super::units::{bytes, count, of, seconds};
 use crate::amount::Amount;
 use crate::report::{ClassReport, Figures, Report};
@@ -18,7 +18,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76re
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; } .l { text-align: left; } .w { white-space: normal; overflow-wrap: anywhere; }
+th { font-weight: 600; } .l { text-align: left; } .w { white-space: normal; overflow-wrap: anywhere; min-width: 18rem; }
 code, pre { font: 13px/1.4 ui-monospace, monospace; } a { color: inherit; }
 pre { background: var(--soft); padding: .7rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 details { border: 1px solid var(--line); border-radius: 6px; margin: .7rem 0; padding: .4rem .9rem; }
@@ -80,7 +80,7 @@ fn summary(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     write!(out, "; {} read", bytes(as_f64(size)))?;
     if total.span_seconds > 0 {
-        write!(out, "; {} a second, {:.2} at a time", count(total.per_second.round()), total.concurrency)?;
+        write!(out, "; {} a second, {:.2} at a time", count(round(total.per_second)), total.concurrency)?;
     }
     out.push_str(".</p>\n");
     let skipped = &report.skipped;
@@ -95,7 +95,7 @@ fn summary(report: &Report, out: &mut String) -> std::fmt::Result {
     let parts: Vec<String> = parts
         .iter()
         .filter(|(number, _)| *number > 0)
-        .map(|(number, what)| format!("{} {what}", count(as_f64(*number))))
+        .map(|(number, what)| format!("{what} {}", count(as_f64(*number))))
         .collect();
     if !parts.is_empty() {
         writeln!(out, "<p class=\"bad\">Not counted or not in full: {}.</p>", parts.join(", "))?;
@@ -118,15 +118,16 @@ fn profile(report: &Report, out: &mut String) -> std::fmt::Result {
         let rows = rows_of(report, class).map_or_else(String::new, |rows| count(rows.sum.as_f64()));
         writeln!(
             out,
-            "<tr><td>{rank}</td><td class=\"l\"><span class=\"bar\"><i style=\"width:{share:.1}%\"></i></span></td>\
+            "<tr><td>{rank}{}</td><td class=\"l\"><span class=\"bar\"><i style=\"width:{share:.1}%\"></i></span></td>\
              <td>{share:.1} %</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{rows}</td>\
              <td class=\"l w\"><a href=\"#q{rank}\">{}</a></td></tr>",
+            if class.is_outlier { "*" } else { "" },
             count(as_f64(figures.events)),
             cell(time.map(|time| time.sum.as_f64())),
             cell(time.map(|time| time.mean)),
             cell(time.map(|time| time.pct_95)),
             cell(time.map(|time| time.max.as_f64())),
-            escape(&cut(if class.item.is_empty() { &class.key } else { &class.item }, 90)),
+            escape(&cut(statement(report, class), 160)),
             rank = class.rank,
             share = class.share * 100.0,
         )?;
@@ -143,7 +144,15 @@ fn profile(report: &Report, out: &mut String) -> std::fmt::Result {
         )?;
     }
     out.push_str("</table></div>\n");
+    if report.classes.iter().any(|class| class.is_outlier) {
+        out.push_str("<p class=\"dim\">* beyond the limit, shown as an outlier</p>\n");
+    }
     Ok(())
+}
+
+/// What tells a class apart from the others: many have the same verb and table.
+fn statement<'c>(report: &Report, class: &'c ClassReport) -> &'c str {
+    if report.group_by == "fingerprint" || class.item.is_empty() { &class.key } else { &class.item }
 }
 
 fn comparison(report: &Report, out: &mut String) -> std::fmt::Result {
@@ -193,7 +202,7 @@ fn detail(report: &Report, class: &ClassReport, out: &mut String) -> std::fmt::R
         escape(&cut(&class.key, 200))
     )?;
     let figures = &class.figures;
-    write!(out, "<p>{} {} events", escape(&class.query_id), count(as_f64(figures.events)))?;
+    write!(out, "<p><code>{}</code>, {} events", escape(&class.query_id), count(as_f64(figures.events)))?;
     if let (Some(first), Some(last)) = (&figures.first_seen, &figures.last_seen) {
         write!(out, ", {} to {}", escape(first), escape(last))?;
     }
@@ -236,7 +245,7 @@ fn numbers(figures: &Figures, with_share: bool, out: &mut String) -> std::fmt::R
         out,
         "<div class=\"scroll\"><table><tr><th class=\"l\"></th>{share}<th>sum</th><th>mean</th><th>median</th><th>p95</th><th>greatest</th></tr>"
     )?;
-    for (name, metric) in figures.metrics.iter().filter(|(_, metric)| metric.max > Amount::ZERO) {
+    for (name, metric) in ordered(figures).into_iter().filter(|(_, metric)| metric.max > Amount::ZERO) {
         let share =
             if with_share { format!("<td>{:.1} %</td>", metric.share * 100.0) } else { String::new() };
         let values = [metric.sum.as_f64(), metric.mean, metric.median, metric.pct_95, metric.max.as_f64()];

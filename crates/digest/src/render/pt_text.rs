@@ -9,6 +9,8 @@ use crate::report::{ClassReport, Figures, Metric, Report, Word};
 /// The width of a line that is drawn.
 const LINE_CHARS: usize = 74;
 const BAR_CHARS: u64 = 64;
+/// With more classes or fewer, it says why each is shown.
+const EXPECTED_CLASSES: std::ops::RangeInclusive<usize> = 5..=10;
 
 /// The report as pt-query-digest prints it.
 #[must_use]
@@ -52,17 +54,9 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// A whole rate as it is, others with two decimals, thousands with a letter.
 fn rate(number: f64) -> String {
-    if number == 0.0 { "0".to_owned() } else { format!("{:.2}", Short(number)) }
-}
-
-/// A rate with two decimals, and a letter for thousands.
-struct Short(f64);
-
-impl std::fmt::Display for Short {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 < 1000.0 { write!(f, "{:.2}", self.0) } else { f.write_str(&shortened(self.0, 1000.0)) }
-    }
+    shortened(number, 1000.0)
 }
 
 fn time_range(figures: &Figures, out: &mut String) -> std::fmt::Result {
@@ -225,8 +219,10 @@ fn query(report: &Report, class: &ClassReport, out: &mut String) -> std::fmt::Re
         rate(figures.concurrency),
         class.query_id
     )?;
-    let why = if class.is_outlier { "--outliers" } else { "--limit" };
-    writeln!(out, "# This item is included in the report because it matches {why}.")?;
+    if !EXPECTED_CLASSES.contains(&report.classes.len()) {
+        let why = if class.is_outlier { "--outliers" } else { "--limit" };
+        writeln!(out, "# This item is included in the report because it matches {why}.")?;
+    }
     writeln!(out, "# Scores: V/M = {:.2}", class.variance_to_mean)?;
     time_range(figures, out)?;
     out.push_str("# Attribute    pct   total     min     max     avg     95%  stddev  median\n");

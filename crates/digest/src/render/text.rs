@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::units::{bytes, count, of, seconds};
+use super::units::{bytes, count, every, of, seconds};
 use crate::baseline::{Change, Side};
 use crate::report::{ClassReport, ExampleReport, Figures, Metric, Report, Word};
 
@@ -32,7 +32,7 @@ pub fn render(report: &Report) -> String {
 
 fn timeline(report: &Report, out: &mut String) -> std::fmt::Result {
     let Some(timeline) = &report.timeline else { return Ok(()) };
-    writeln!(out, "\nevery {}:", seconds(as_f64(timeline.slot_seconds.unsigned_abs())))?;
+    writeln!(out, "\nevery {}:", every(timeline.slot_seconds.unsigned_abs()))?;
     let mut rows = vec![["", "events", "time", "longest"].map(str::to_owned).to_vec()];
     rows.extend(timeline.slots.iter().map(|slot| {
         vec![
@@ -100,7 +100,12 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
         writeln!(out, "{}{size}{problem}", cut(&file.name, STATEMENT_CHARS))?;
     }
     let Figures { events, per_second, concurrency, .. } = report.total;
-    let what = if report.group_by == "fingerprint" { "kinds of statements" } else { "groups" };
+    let what = match (report.group_by, report.classes_total) {
+        ("fingerprint", 1) => "kind of statements",
+        ("fingerprint", _) => "kinds of statements",
+        (_, 1) => "group",
+        (_, _) => "groups",
+    };
     writeln!(out, "{}, {} {what}{}", events_text(events), report.classes_total, span(&report.total))?;
     if report.total.span_seconds > 0 {
         write!(out, "{} a second", count(round(per_second)))?;
@@ -123,6 +128,9 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
         }
     }
     out.push('\n');
+    if events == 0 {
+        return Ok(());
+    }
     let mut rows = vec![numbers_title()];
     rows.extend(numbers(&report.total, None));
     out.push_str(&table(&rows));
@@ -144,7 +152,7 @@ fn events_text(events: u64) -> String {
     if events == 1 { "1 event".to_owned() } else { format!("{} events", count(as_f64(events))) }
 }
 
-fn round(number: f64) -> f64 {
+pub(super) fn round(number: f64) -> f64 {
     if number >= 10.0 { number.round() } else { number }
 }
 
@@ -158,6 +166,9 @@ fn span(figures: &Figures) -> String {
 
 /// The classes, one a line.
 fn profile(report: &Report) -> String {
+    if report.total.events == 0 {
+        return String::new();
+    }
     let title = [
         "rank",
         "query id",
@@ -324,7 +335,7 @@ fn numbers(figures: &Figures, total: Option<&Figures>) -> Vec<Vec<String>> {
 }
 
 /// The numbers that every log has first, the others by name.
-fn ordered(figures: &Figures) -> Vec<(&String, &Metric)> {
+pub(super) fn ordered(figures: &Figures) -> Vec<(&String, &Metric)> {
     let first = ["Query_time", "Lock_time", "Rows_sent", "Rows_examined", "Rows_affected", "Bytes_sent"];
     let mut ordered: Vec<_> = figures.metrics.iter().collect();
     ordered.sort_by_key(|(name, _)| first.iter().position(|it| it == name).unwrap_or(first.len()));

@@ -72,6 +72,15 @@ pub(super) fn seconds(seconds: f64) -> String {
     }
 }
 
+/// A whole number of seconds, as short as it is exact.
+pub(super) fn every(slot_seconds: u64) -> String {
+    match slot_seconds {
+        seconds if seconds >= 3600 && seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        seconds if seconds >= 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
 /// A count: `12`, `0.20`, `511,847`, `18.2 M`.
 pub(super) fn count(number: f64) -> String {
     if number >= 1e7 {
@@ -110,9 +119,14 @@ pub(super) fn bytes(number: f64) -> String {
     if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// Times that MariaDB logs in milliseconds, unlike all others. pt-query-digest takes them for seconds.
+const MILLISECONDS: [&str; 2] = ["Engine_time", "Pages_read_time"];
+
 /// A number of an attribute, in its unit.
 pub(super) fn of(name: &str, number: f64) -> String {
-    if is_seconds(name) {
+    if MILLISECONDS.contains(&name) {
+        seconds(number / 1e3)
+    } else if is_seconds(name) {
         seconds(number)
     } else if is_bytes(name) {
         bytes(number)
@@ -142,10 +156,17 @@ mod tests {
         {
             assert_eq!(seconds(number), text);
         }
+        for (number, text) in [(1, "1 s"), (90, "90 s"), (3600, "1 h"), (5400, "90 min")] {
+            assert_eq!(every(number), text);
+        }
         for (number, text) in [(12.0, "12"), (0.2, "0.20"), (511_847.0, "511,847"), (18_246_508.0, "18.25 M")]
         {
             assert_eq!(count(number), text);
         }
+        assert_eq!(
+            (of("Engine_time", 37.8), of("Lock_time", 37.8)),
+            ("37.8 ms".to_owned(), "37.8 s".to_owned())
+        );
         assert_eq!((bytes(193.0), bytes(12_469.0)), ("193 B".to_owned(), "12.2 KiB".to_owned()));
     }
 }

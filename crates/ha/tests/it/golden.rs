@@ -124,6 +124,8 @@ scenarios! {
     server_killed_alone
     switchover
     switchover_after_etcd_was_away
+    switchover_errant
+    switchover_waits_for_the_store
     switchover_nobody_takes
     switchover_refused
     switchover_target_dies

@@ -44,7 +44,7 @@ fn the_root_of_a_chain_is_found_and_everybody_behind_it_counted() {
     let reason = &verdict(&Rule { blocks: Some(1), ..blocker() }, &seen).kills[0].reason;
     assert_eq!(
         reason,
-        "idle for 90.0 s, in a transaction for 100.0 s with 1 changed rows, blocking 3 sessions for up to 60.0 s"
+        "idle for 90.0 s, in a transaction for 100.0 s with 1 changed row, blocking 3 sessions for up to 60.0 s"
     );
 }
 
@@ -112,8 +112,54 @@ fn where_only_held_locks_are_listed_statements_tell_who_waits() {
     let graph = WaitGraph::new(&seen, Locks::Any);
     assert_eq!(graph.blocked(10), (2, 60_000));
     assert_eq!(graph.blocked(11), (1, 40_000));
-    assert_eq!(graph.waiting_ms(13), None, "who holds its table is not known");
     assert_eq!(victims(&Rule { blocks: Some(2), ..blocker() }, &seen), [10]);
+    // Who holds its table is not known, and it is not to be taken for its own blocker.
+    assert_eq!(graph.waiting_ms(13), Some(40_000));
+    let found = verdict(&Rule { waiting: span("30s"), ..blocker() }, &seen);
+    assert_eq!(found.kills.iter().map(|kill| kill.id).collect::<Vec<_>>(), [10]);
+    assert_eq!(found.notes, ["who holds the lock that 13 waits for is not told by the server"]);
+    let all = Rule { waiting: span("30s"), victims: Victims::All, ..Rule::new("waiters") };
+    assert_eq!(victims(&all, &seen), [11, 12, 13]);
+    let rows = Rule { locks: Locks::Rows, ..all };
+    assert_eq!(victims(&rows, &seen), Vec::<u64>::new());
+}
+
+#[test]
+fn a_database_is_dropped_with_all_its_tables() {
+    let drop = Session {
+        state: "Waiting for table metadata lock".to_owned(),
+        ..busy(11, 60, "DROP DATABASE IF EXISTS `shop`")
+    };
+    let seen =
+        table_locks(server(vec![in_transaction(idle(10, 90), 100), drop]), &[(10, "SHARED_READ", true)]);
+    assert_eq!(victims(&Rule { waiting: span("1s"), ..blocker() }, &seen), [10]);
+}
+
+#[test]
+fn changes_wait_for_a_backup_when_they_begin_or_when_they_commit() {
+    for (held, statement, waits) in [
+        ("BACKUP_FTWRL2", "INSERT INTO a VALUES (1)", true),
+        ("BACKUP_WAIT_COMMIT", "INSERT INTO a VALUES (1)", true),
+        ("BACKUP_BLOCK_DDL", "CREATE TABLE b (c INT)", true),
+        ("BACKUP_BLOCK_DDL", "INSERT INTO a VALUES (1)", false),
+    ] {
+        let waiter = Session { state: "Waiting for backup lock".to_owned(), ..busy(11, 60, statement) };
+        let mut seen = table_locks(server(vec![idle(10, 90), waiter]), &[(10, held, true)]);
+        if let Seen::Known(locks) = &mut seen.metadata_locks {
+            "BACKUP".clone_into(&mut locks[0].object.kind);
+            locks[0].object.schema.clear();
+            locks[0].object.name.clear();
+        }
+        let wanted: &[u64] = if waits { &[10] } else { &[] };
+        assert_eq!(victims(&Rule { waiting: span("1s"), ..blocker() }, &seen), wanted, "{held} {statement}");
+    }
+}
+
+#[test]
+fn nobody_has_waited_longer_than_its_statement_has_run() {
+    let waiter = waiting(in_transaction(busy(11, 7, "UPDATE orders SET a = 1"), 9), 8);
+    let seen = row_waits(server(vec![in_transaction(idle(10, 90), 100), waiter]), &[(11, 10)]);
+    assert_eq!(WaitGraph::new(&seen, Locks::Any).waiting_ms(11), Some(7_000));
 }
 
 #[test]

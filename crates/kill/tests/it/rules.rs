@@ -38,7 +38,7 @@ fn conditions_choose_by_what_a_session_does() {
     assert_eq!(all(Rule { idle_transaction: span("5m"), ..rule() }), [21]);
     let by_id = Rule { query_ids: vec!["0A1B2C3D4E5F6071".parse().unwrap()], ..rule() };
     assert_eq!(all(by_id), Vec::<u64>::new());
-    let fingerprints = vec![Rule::fingerprint_of("select * from b where id = 99")];
+    let fingerprints = vec![Rule::fingerprint_of("select * from b where id = 99").unwrap()];
     assert_eq!(all(Rule { fingerprints, ..rule() }), [11]);
     let statement = vec![Pattern::statement("(?i)^update").unwrap()];
     assert_eq!(all(Rule { matches: Traits { statement, ..Traits::default() }, ..rule() }), [22]);

@@ -123,6 +123,8 @@ pub(crate) struct BinlogFindArgs {
     pub(crate) logs: LogArgs,
     #[command(flatten)]
     pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) schema: SchemaArgs,
     /// What was done, separated by commas. Default: drop, truncate, alter, rename, delete, update.
     #[arg(long = "action", value_enum, value_name = "ACTION", value_delimiter = ',')]
     pub(crate) actions: Vec<ActionArg>,

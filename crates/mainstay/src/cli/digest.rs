@@ -51,10 +51,13 @@ pub(crate) struct DigestReportArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<When>,
     /// Only the first so many events of each class.
-    #[arg(long, value_name = "EVENTS")]
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) sample: Option<u64>,
     /// Show what happened when, in steps of at least so many seconds.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", require_equals = true)]
+    #[arg(
+        long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", require_equals = true,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     pub(crate) timeline: Option<u32>,
 }
 
@@ -151,10 +154,13 @@ pub(crate) struct DigestSlowArgs {
 pub(crate) struct HistoryKeepArgs {
     /// Keep all classes in the tables query_review and query_history of this database, as pt-query-digest does, on the
     /// server that the options below name.
-    #[arg(long, value_name = "DATABASE")]
+    #[arg(long, value_name = "DATABASE", group = "kept")]
     pub(crate) history: Option<String>,
+    /// Keep them in this file of SQLite instead; it is made where it is missing.
+    #[arg(long, value_name = "FILE", group = "kept")]
+    pub(crate) history_file: Option<PathBuf>,
     /// Show only classes that nobody has reviewed: whose reviewed_by in query_review is empty.
-    #[arg(long, requires = "history")]
+    #[arg(long, requires = "kept")]
     pub(crate) unreviewed: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
@@ -164,13 +170,13 @@ pub(crate) struct HistoryKeepArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FollowArgs {
     /// Follow the log as the server writes it, through rotation and truncation; a report each interval, of its events.
-    #[arg(long, conflicts_with_all = ["baseline", "baseline_since", "baseline_until", "since", "until", "threads", "history"])]
+    #[arg(long, conflicts_with_all = ["baseline", "baseline_since", "baseline_until", "since", "until", "threads", "history", "history_file"])]
     pub(crate) follow: bool,
     /// Seconds of an interval.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400), requires = "follow")]
     pub(crate) interval: u32,
     /// Follow so many intervals; default until interrupted.
-    #[arg(long, value_name = "N", requires = "follow")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "follow")]
     pub(crate) count: Option<u64>,
     /// Begin with what is in the log already.
     #[arg(long, requires = "follow")]

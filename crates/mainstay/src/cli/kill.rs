@@ -102,7 +102,7 @@ pub(crate) struct MatchArgs {
     #[arg(long, value_name = "REGEX", value_parser = Pattern::statement)]
     pub(crate) ignore_statement: Vec<Pattern>,
     /// Only statements with this fingerprint; a statement stands for its own.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = fingerprint)]
     pub(crate) fingerprint: Vec<String>,
     /// Only statements with this query id, of 32 or 16 digits.
     #[arg(long, value_name = "ID", value_parser = query_id)]
@@ -213,6 +213,10 @@ pub(crate) enum AllowedArg {
     LoginAccount,
     /// Replicas' connections.
     Replication,
+}
+
+fn fingerprint(text: &str) -> Result<String, String> {
+    kill::Rule::fingerprint_of(text).map_err(|error| error.to_string())
 }
 
 fn query_id(text: &str) -> Result<kill::QueryId, String> {

@@ -49,8 +49,8 @@ pub(crate) fn told(damages: &Damages) -> Outcome {
         output::message(&format!("damaged {damage}"));
     }
     output::message(&format!(
-        "damaged stretches: {}, {} bytes skipped, {} of them rows without a table map",
-        damages.count, damages.skipped_bytes, damages.missing_table_maps
+        "damaged stretches: {}, of them rows without a table map: {}; {} bytes skipped",
+        damages.count, damages.missing_table_maps, damages.skipped_bytes
     ));
     Outcome::Differs
 }
@@ -62,6 +62,15 @@ pub(crate) fn told_obstacles(obstacles: &[Obstacle], count: u64) {
     }
     if count > 10 {
         output::message(&format!("left out: {} more", count - 10));
+    }
+}
+
+/// Tells which columns of a condition were not found by name: rows of those tables were not chosen.
+pub(crate) fn told_unknown(columns: &[String]) {
+    for told in columns {
+        output::message(&format!(
+            "not looked at: {told}; see @1, @2, ..., --schema and binlog_row_metadata=FULL"
+        ));
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn run(format: Format, args: &BinlogFindArgs, mut source: Logs) -> Ve
         actions: actions(&args.actions),
         rows_min: args.rows.unwrap_or(if names_something { 1 } else { MASS_ROWS }),
         predicate: args.select.condition.clone(),
+        schema: logs::schema(&args.schema)?,
     });
     let options = logs::options(&args.logs, OnDamage::Skip);
     let mut tables = Tables::default();
@@ -72,9 +73,7 @@ pub(crate) fn run(format: Format, args: &BinlogFindArgs, mut source: Logs) -> Ve
         let walked = source.walk(options, &mut tables, |item| finder.see(item, &mut take))?;
         found.damages.absorb(walked.damages);
     }
-    for told in finder.unknown_columns() {
-        output::message(&format!("not looked at: {told}; give @1, @2, ... or have binlog_row_metadata=FULL"));
-    }
+    logs::told_unknown(finder.unknown_columns());
     finder.finish(&mut take);
     (found.matches, found.more) = (matches, more);
     output::result(format, &found);

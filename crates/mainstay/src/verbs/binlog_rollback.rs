@@ -15,7 +15,7 @@ use crate::cli::BinlogRollbackArgs;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::binlog_source::Logs;
-use crate::verbs::binlog_sql::{OBSTACLES_MAX, refused};
+use crate::verbs::binlog_sql::{OBSTACLES_MAX, line, refused};
 use crate::verbs::{binlog as logs, binlog_apply};
 
 /// Spools what is to be undone, in the order in which it happened.
@@ -128,7 +128,7 @@ pub(crate) async fn run(format: Format, args: &BinlogRollbackArgs, source: Logs)
     }
     let mut collector = block_in_place(|| collect(args, schema, source))?;
     let Some(connection) = connection else {
-        write_script(&mut collector)?;
+        write_script(format, &mut collector)?;
         return Ok(told(&collector));
     };
     if collector.rows == 0 {
@@ -228,6 +228,7 @@ fn collect(
         }
     }
     replay.finish(&mut collector);
+    logs::told_unknown(replay.unknown_columns());
     if let Some(error) = collector.failure.take() {
         return Err(error.into());
     }
@@ -237,9 +238,30 @@ fn collect(
     Ok(collector)
 }
 
-fn write_script(collector: &mut Collector) -> Result<(), Failure> {
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Line<'l> {
+    undoes: &'l str,
+    skips_foreign_keys: bool,
+    sql: &'l str,
+}
+
+fn write_script(format: Format, collector: &mut Collector) -> Result<(), Failure> {
     let mut script = UndoScript::default();
     let mut entries = Entries { backwards: collector.spool.backwards()?, kept: Kept::default() };
+    if format == Format::Json {
+        let mut undoes = String::new();
+        while let Some(entry) = entries.next()? {
+            match entry {
+                Undo::End(origin) => undoes = origin,
+                Undo::Row(sql, skips_foreign_keys) => {
+                    line(&Line { undoes: &undoes, skips_foreign_keys, sql: &sql });
+                }
+                Undo::Begin | Undo::Abandoned => {}
+            }
+        }
+        return Ok(());
+    }
     output::bytes(UndoScript::head().as_bytes());
     while let Some(entry) = entries.next()? {
         output::bytes(script.text(&entry).as_bytes());

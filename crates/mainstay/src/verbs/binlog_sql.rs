@@ -19,6 +19,9 @@ pub(crate) const OBSTACLES_MAX: usize = 100;
 struct Writer {
     script: ForwardScript,
     format: Format,
+    log: String,
+    gtid: Option<String>,
+    thread_id: Option<u32>,
     stops: bool,
     obstacles: Vec<Obstacle>,
     count: u64,
@@ -27,10 +30,20 @@ struct Writer {
 /// One line of `--json`.
 #[derive(Serialize)]
 struct Line<'p> {
+    file: &'p str,
     position: u64,
+    gtid: Option<&'p str>,
     seconds: u32,
+    thread_id: Option<u32>,
     table: Option<&'p str>,
     sql: &'p str,
+}
+
+impl Writer {
+    fn line(&self, position: u64, seconds: u32, table: Option<&str>, sql: &str) {
+        let (file, gtid, thread_id) = (self.log.as_str(), self.gtid.as_deref(), self.thread_id);
+        line(&Line { file, position, gtid, seconds, thread_id, table, sql });
+    }
 }
 
 impl Taker for Writer {
@@ -39,12 +52,16 @@ impl Taker for Writer {
             Format::Text => output::bytes(self.script.text(piece).as_bytes()),
             Format::Json => match piece {
                 Piece::Row { sql, table, offset, seconds, .. } => {
-                    line(&Line { position: *offset, seconds: *seconds, table: Some(table), sql });
+                    self.line(*offset, *seconds, Some(table), sql);
                 }
                 Piece::Statement { query, offset, seconds, .. } => {
-                    line(&Line { position: *offset, seconds: *seconds, table: None, sql: &query.text() });
+                    self.line(*offset, *seconds, None, &query.text());
                 }
-                Piece::Begin(_) | Piece::Comment(_) | Piece::End(_) | Piece::Abandoned => {}
+                Piece::Begin(transaction) => {
+                    self.gtid = transaction.gtid.as_ref().map(ToString::to_string);
+                    self.thread_id = transaction.thread_id;
+                }
+                Piece::Comment(_) | Piece::End(_) | Piece::Abandoned => {}
             },
         }
         true
@@ -59,7 +76,8 @@ impl Taker for Writer {
     }
 }
 
-fn line(line: &Line<'_>) {
+/// Prints a value as a line of JSON.
+pub(crate) fn line(line: &impl Serialize) {
     match serde_json::to_string(line) {
         Ok(json) => output::bytes(format!("{json}\n").as_bytes()),
         Err(error) => output::message(&format!("error: the result cannot be written as JSON: {error}")),
@@ -80,8 +98,16 @@ pub(crate) fn run(format: Format, args: &BinlogSqlArgs, mut source: Logs) -> Ver
     };
     let mut replay = Replay::new(replay, Direction::Forward);
     let stops = options.on_damage == OnDamage::Stop;
-    let mut writer =
-        Writer { script: ForwardScript::new(layout), format, stops, obstacles: Vec::new(), count: 0 };
+    let mut writer = Writer {
+        script: ForwardScript::new(layout),
+        format,
+        log: String::new(),
+        gtid: None,
+        thread_id: None,
+        stops,
+        obstacles: Vec::new(),
+        count: 0,
+    };
     if format == Format::Text {
         output::bytes(writer.script.head().as_bytes());
     }
@@ -90,6 +116,7 @@ pub(crate) fn run(format: Format, args: &BinlogSqlArgs, mut source: Logs) -> Ver
     while let Some(log) = source.next() {
         replay.begin_log(&log.name, log.is_first, log.is_last);
         writer.script.begin_log(&log.name);
+        writer.log = log.name;
         let walked = source.walk(options, &mut tables, |item| replay.see(item, &mut writer))?;
         damages.absorb(walked.damages);
         if stops && let Some(obstacle) = writer.obstacles.first() {
@@ -97,6 +124,7 @@ pub(crate) fn run(format: Format, args: &BinlogSqlArgs, mut source: Logs) -> Ver
         }
     }
     replay.finish(&mut writer);
+    logs::told_unknown(replay.unknown_columns());
     logs::told_obstacles(&writer.obstacles, writer.count);
     let outcome = logs::told(&damages);
     Ok(if writer.count > 0 { Outcome::Differs } else { outcome })

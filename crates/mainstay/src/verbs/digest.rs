@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use digest::baseline::Comparison;
+use digest::filter::Filter;
 use digest::general::GeneralLog;
 use digest::order::{Limit, OrderBy, Statistic};
-use digest::period::Now;
+use digest::period::{Now, When};
 use digest::report::{FileRead, Options, Report};
 use digest::sniff::Kind;
 use digest::{Digest, GroupBy, Settings, render};
@@ -21,6 +22,7 @@ use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::digest_history::Kept;
 use crate::verbs::digest_read::Gathered;
+use crate::verbs::digest_sqlite::Book;
 use crate::verbs::{digest_binlog, digest_follow, digest_live, digest_read};
 
 pub(crate) async fn run(format: Format, args: &DigestArgs) -> Verb {
@@ -34,6 +36,7 @@ pub(crate) async fn run(format: Format, args: &DigestArgs) -> Verb {
 }
 
 async fn slow(format: Format, args: &DigestSlowArgs) -> Verb {
+    check_periods(&args.report, Some(&args.baseline))?;
     let mut plan = Plan::new(format, &args.report, "Query_time:sum");
     let (gathered, before) = block_in_place(|| slow_logs(&plan, args))?;
     if let Some(database) = &args.history.history {
@@ -42,6 +45,15 @@ async fn slow(format: Format, args: &DigestSlowArgs) -> Verb {
             plan.hidden = kept.reviewed().await?;
         }
         kept.keep(&plan.whole_report(&gathered.digest)).await?;
+    }
+    if let Some(path) = &args.history.history_file {
+        block_in_place(|| {
+            let mut book = Book::open(path)?;
+            if args.history.unreviewed {
+                plan.hidden = book.reviewed()?;
+            }
+            book.keep(&plan.whole_report(&gathered.digest))
+        })?;
     }
     plan.show(gathered, before)
 }
@@ -65,6 +77,7 @@ fn slow_logs(plan: &Plan, args: &DigestSlowArgs) -> Result<(Gathered, Option<Gat
 }
 
 fn general(format: Format, args: &DigestGeneralArgs) -> Verb {
+    check_periods(&args.report, Some(&args.baseline))?;
     let plan = Plan::new(format, &args.report, "Query_time:cnt");
     let now = now();
     let settings = plan.settings(now);
@@ -99,6 +112,28 @@ pub(crate) fn baseline_settings(args: &BaselineArgs, settings: &Settings, now: N
         timeline_seconds: None,
         ..settings.clone()
     })
+}
+
+/// Refuses a period that ends before it begins, where both ends are told alike.
+pub(crate) fn check_periods(
+    report: &DigestReportArgs,
+    baseline: Option<&BaselineArgs>,
+) -> Result<(), Failure> {
+    let before = baseline.map(|baseline| (baseline.baseline_since, baseline.baseline_until, "baseline-"));
+    for (since, until, name) in [Some((report.since, report.until, "")), before].into_iter().flatten() {
+        let is_backwards = match (since, until) {
+            (Some(When::At(since)), Some(When::At(until))) => since >= until,
+            (Some(When::Ago(since)), Some(When::Ago(until))) => since <= until,
+            (Some(When::At(_) | When::Ago(_)) | None, Some(When::At(_) | When::Ago(_)) | None) => false,
+        };
+        if is_backwards {
+            return Err(Failure::said(
+                format!("--{name}since is not before --{name}until: no event can be between"),
+                format!("the earlier time is --{name}since; of times ago, that is the longer one"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What is to be digested, and how it is shown.
@@ -211,9 +246,36 @@ impl Plan {
         Ok(())
     }
 
+    /// Tells what was asked for that no event can have: mostly a name that is spelled wrong.
+    fn tell_unknown(&self, digest: &Digest, report: &Report) {
+        let known = |name: &str| report.total.metrics.contains_key(name);
+        let OrderBy { attribute, statistic } = &self.order_by;
+        if self.args.order_by.is_some()
+            && *statistic != Statistic::Count
+            && report.total.events > 0
+            && !known(attribute)
+        {
+            let names: Vec<&str> = report.total.metrics.keys().map(String::as_str).collect();
+            output::message(&format!(
+                "warning: no event has a number `{attribute}`, so the order says nothing; there are {}",
+                names.join(", ")
+            ));
+        }
+        let is_unseen = |name: &&str| digest.attributes().find(name.as_bytes()).is_none();
+        let unseen: Vec<&str> =
+            self.args.filter.iter().flat_map(Filter::attributes).filter(is_unseen).collect();
+        if !unseen.is_empty() {
+            output::message(&format!(
+                "warning: the filter asks for what no event has: {}; names are those of the log, as Query_time",
+                unseen.join(", ")
+            ));
+        }
+    }
+
     /// Shows what was gathered, beside what was before.
     pub(crate) fn show(&self, gathered: Gathered, before: Option<Gathered>) -> Verb {
         let mut report = self.report(&gathered.digest, gathered.files);
+        self.tell_unknown(&gathered.digest, &report);
         let is_read = told_problems(&report.files);
         let is_before_read = before.as_ref().is_none_or(|before| told_problems(&before.files));
         report.comparison = before.map(|before| Comparison::new(&before.digest, &gathered.digest));

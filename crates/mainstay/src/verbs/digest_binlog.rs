@@ -24,6 +24,7 @@ use crate::verbs::digest_read::Gathered;
 const STATEMENT_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) async fn run(format: Format, args: &DigestBinlogArgs) -> Verb {
+    shared::check_periods(&args.report, None)?;
     let plan = Plan::new(format, &args.report, "Rows_affected:sum");
     let logs = Logs::open(&args.logs, None).await?;
     block_in_place(|| read(&plan, args, logs))

@@ -1,4 +1,5 @@
-//! Keeping digests in a server, in the tables query_review and query_history of pt-query-digest.
+//! Keeping digests in a server, in the tables query_review and query_history of pt-query-digest. Those in a file are in
+//! `digest_sqlite`.
 
 use std::collections::HashSet;
 
@@ -11,6 +12,16 @@ use crate::cli::HistoryKeepArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::verbs::facts::target;
+
+/// Tells how many kinds of statements query_history has no place for.
+pub(crate) fn tell_without_time(reviews: &[ReviewRow], histories: &[HistoryRow]) {
+    let without_time = reviews.len() - histories.len();
+    if without_time > 0 {
+        output::message(&format!(
+            "{without_time} kinds of statements have no time, and no place in the history"
+        ));
+    }
+}
 
 /// The tables of a database, and what of them is there.
 pub(crate) struct Kept {
@@ -58,7 +69,7 @@ impl Kept {
 
     /// Query ids that somebody has reviewed.
     pub(crate) async fn reviewed(&mut self) -> Result<HashSet<String>, Failure> {
-        let sql = format!("SELECT checksum AS c FROM {} WHERE reviewed_by IS NOT NULL", self.review);
+        let sql = format!("SELECT checksum AS c FROM {} WHERE reviewed_by <> ''", self.review);
         let rows = self.connection.query(&Sql::plain(sql)).await?;
         Ok(rows.iter().filter_map(|row| row.text("c")).map(str::to_owned).collect())
     }
@@ -74,12 +85,7 @@ impl Kept {
             self.history(row).await?;
         }
         self.connection.execute(&Sql::plain("COMMIT")).await?;
-        let without_time = reviews.len() - histories.len();
-        if without_time > 0 {
-            output::message(&format!(
-                "{without_time} kinds of statements have no time, and no place in the history"
-            ));
-        }
+        tell_without_time(&reviews, &histories);
         self.connection.close().await;
         Ok(())
     }

@@ -91,7 +91,9 @@ fn not_log(read: &FileRead, wanted: sniff::Kind, seems: sniff::Kind) -> Failure 
         | sniff::Kind::Sql
         | sniff::Kind::Binary
         | sniff::Kind::Text => {
-            "ask the server for its path: `mainstay facts`, slow_query_log_file".to_owned()
+            let variable =
+                if wanted == sniff::Kind::GeneralLog { "general_log_file" } else { "slow_query_log_file" };
+            format!("ask the server where it is: {variable} in `mainstay facts --variables`")
         }
     };
     let seems = if seems == wanted {

@@ -38,12 +38,12 @@ struct Settings {
 }
 
 pub(crate) async fn run(format: Format, args: &KillArgs) -> Verb {
-    let settings = settings(args).await?;
+    let mut settings = settings(args).await?;
     let limits = Limits { statement: Duration::from_secs(10), ..Limits::default() };
     let mut connection = Connection::open(&settings.target, &limits).await?;
     check_users(&mut connection, &settings).await?;
     let Some(interval) = args.interval else {
-        let round = look(&mut connection, &settings).await?;
+        let round = look(&mut connection, &mut settings).await?;
         connection.close().await;
         let outcome = outcome(&round, settings.mode);
         output::result(format, &Report::new(settings.node, settings.mode, round));
@@ -55,7 +55,7 @@ pub(crate) async fn run(format: Format, args: &KillArgs) -> Verb {
     let mut answered = Instant::now();
     loop {
         let mut is_lost = false;
-        match look(&mut connection, &settings).await {
+        match look(&mut connection, &mut settings).await {
             Ok(round) => {
                 answered = Instant::now();
                 if outcome(&round, settings.mode) != Outcome::Good {
@@ -90,8 +90,8 @@ pub(crate) async fn run(format: Format, args: &KillArgs) -> Verb {
     }
 }
 
-async fn look(connection: &mut Connection, settings: &Settings) -> Result<KillRound, agent::AgentError> {
-    agent::kill_round(connection, &settings.rules, &settings.policy, settings.mode, &settings.log).await
+async fn look(connection: &mut Connection, settings: &mut Settings) -> Result<KillRound, agent::AgentError> {
+    agent::kill_round(connection, &settings.rules, &settings.policy, settings.mode, &mut settings.log).await
 }
 
 fn is_broken(error: &agent::AgentError) -> bool {
@@ -229,7 +229,7 @@ fn rule(args: &KillArgs) -> Rule {
     Rule {
         matches: matches(&args.matching),
         ignores: ignores(&args.matching),
-        fingerprints: args.matching.fingerprint.iter().map(|text| Rule::fingerprint_of(text)).collect(),
+        fingerprints: args.matching.fingerprint.clone(),
         query_ids: args.matching.query_id.clone(),
         busy: times.busy_time,
         idle: times.idle_time,

@@ -40,7 +40,7 @@ impl Report {
             Some(Ended::Failed(why)) => format!("could not kill {what} {}: {why}", kill.id),
         };
         let db = kill.db.as_ref().map_or_else(String::new, |db| format!(" in {}", shown(db)));
-        writeln!(f, "{done}: {}@{}{db} (rule {})", shown(&kill.user), shown(&kill.host), kill.rule)?;
+        writeln!(f, "{done}: {}{db} (rule {})", account(&kill.user, &kill.host), kill.rule)?;
         writeln!(f, "    {}", kill.reason)?;
         if !kill.state.is_empty() {
             writeln!(f, "    {}: {}", shown(&kill.command), shown(&kill.state))?;
@@ -51,6 +51,15 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// `user@host`; threads of the server's own have neither.
+fn account(user: &str, host: &str) -> String {
+    if user.is_empty() { "without an account".to_owned() } else { format!("{}@{}", shown(user), shown(host)) }
 }
 
 /// As much of a text as fits a line, without what moves the cursor.
@@ -68,8 +77,11 @@ impl fmt::Display for Report {
         let verdict = &self.round.verdict;
         writeln!(
             f,
-            "{:.0} {}: {} sessions, {} waiting for locks",
-            self.round.at, self.node, verdict.sessions, verdict.waiters
+            "{:.0} {}: {}, {} waiting for locks",
+            self.round.at,
+            self.node,
+            counted(verdict.sessions, "session"),
+            verdict.waiters
         )?;
         for note in &verdict.notes {
             writeln!(f, "note: {note}")?;
@@ -86,10 +98,9 @@ impl fmt::Display for Report {
         for spared in verdict.spared.iter().take(SPARED_TOLD) {
             writeln!(
                 f,
-                "spared session {}, {}@{}: {} (rule {})",
+                "spared session {}, {}: {} (rule {})",
                 spared.id,
-                shown(&spared.user),
-                shown(&spared.host),
+                account(&spared.user, &spared.host),
                 shown(&spared.why.to_string()),
                 spared.rule
             )?;
@@ -105,7 +116,7 @@ impl fmt::Display for Report {
             writeln!(f, "spared {rest} more: {}", users.join(", "))?;
         }
         if self.mode == Mode::DryRun && !verdict.kills.is_empty() {
-            writeln!(f, "nothing was killed: this was a dry run (--yes)")?;
+            writeln!(f, "nothing was killed: this was a dry run; with --yes they are ended")?;
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ mod digest_follow;
 mod digest_history;
 mod digest_live;
 mod digest_read;
+mod digest_sqlite;
 pub(crate) mod explain;
 pub(crate) mod extract;
 pub(crate) mod facts;

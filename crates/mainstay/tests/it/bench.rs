@@ -196,10 +196,18 @@ impl Bench {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// Starts the server's own client, which takes statements from its standard input.
-    pub(crate) fn shell(&self) -> Child {
+    /// Starts a daemon whose log goes to a file.
+    pub(crate) fn start_daemon(&self, verb: &[&str], log: &Path) -> Child {
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         let mut command = binary();
-        command.args(["lab", "shell", "t"]).env("MAINSTAY_LAB_DIR", &self.lab);
+        command.args(verb).env("MAINSTAY_LAB_DIR", &self.lab);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    }
+
+    /// Starts the server's own client on a node, which takes statements from its standard input.
+    pub(crate) fn shell(&self, node: &str) -> Child {
+        let mut command = binary();
+        command.args(["lab", "shell", "t", node]).env("MAINSTAY_LAB_DIR", &self.lab);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! `mainstay digest slow` and `general` from the command line: inputs, options, exit codes, bad input, following.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -117,6 +118,10 @@ fn wrong_options_say_what_is_right() {
         (&["--order-by", "a:b"], "p95"),
         (&["--outliers", "a:b"], "Query_time:1:10"),
         (&["--threads", "0"], "1..=64"),
+        (&["--sample", "0"], "--sample"),
+        (&["--timeline=0"], "--timeline"),
+        (&["--unreviewed"], "--history-file"),
+        (&["--history", "a", "--history-file", "b"], "cannot be used with"),
         (&["--output", "xml"], "pt-json"),
         (&["--follow", "--since", "1h"], "cannot be used with"),
     ] {
@@ -337,4 +342,67 @@ fn a_log_is_followed_through_rotation_and_truncation() {
 fn put(path: impl AsRef<std::path::Path>, bytes: impl AsRef<[u8]>) {
     use std::io::Write as _;
     std::fs::File::create(path).unwrap().write_all(bytes.as_ref()).unwrap();
+}
+
+#[test]
+fn history_is_kept_in_a_file_and_what_was_reviewed_is_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, book) = (path(folder.path(), "slow.log"), path(folder.path(), "history.sqlite"));
+    let keep = |hours, more: &[&str]| {
+        write(Path::new(&file), &log(hours, 1));
+        let args = ["digest", "slow", "--json", "--limit", "100%", "--history-file", &book, &file];
+        run(&[&args, more].concat()).json(0)["classes"].as_array().unwrap().len()
+    };
+    assert_eq!(keep(1..2, &[]), 2);
+    assert_eq!(std::fs::metadata(&book).unwrap().permissions().mode() & 0o777, 0o600);
+    // The same log again is the same rows, a later one other rows of the same kinds.
+    assert_eq!(keep(1..2, &["--unreviewed"]), 2);
+    assert_eq!(keep(0..1, &["--unreviewed"]), 2);
+    let kept = rusqlite::Connection::open(&book).unwrap();
+    let text = |sql: &str| -> String { kept.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(
+        text(
+            "SELECT count(*) || ' ' || sum(ts_cnt) || ' ' || round(sum(Query_time_sum), 6) FROM query_history"
+        ),
+        "4 80.0 60.04038"
+    );
+    assert_eq!(
+        text(
+            "SELECT fingerprint || ' ' || first_seen || ' ' || last_seen FROM query_review WHERE sample LIKE 'update%'"
+        ),
+        "update volumes set size = ? 2026-11-21 00:00:00 2026-11-21 01:00:19"
+    );
+    kept.execute("UPDATE query_review SET reviewed_by = 'me' WHERE sample LIKE 'update%'", []).unwrap();
+    assert_eq!(keep(1..2, &["--unreviewed"]), 1);
+    assert_eq!(keep(1..2, &[]), 2);
+
+    // An older table has other columns; what is no database is left as it is.
+    kept.execute_batch("ALTER TABLE query_history DROP COLUMN Lock_time_max").unwrap();
+    assert_eq!(keep(2..3, &[]), 2);
+    assert_eq!(text("SELECT count(*) || '' FROM query_history"), "6");
+    let ran = run(&["digest", "slow", "--history-file", &file, &file]);
+    assert!(ran.code == Some(1) && ran.err.contains("not a database"), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), log(2..3, 1));
+}
+
+#[test]
+fn what_no_event_can_have_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = path(folder.path(), "slow.log");
+    write(Path::new(&file), &log(0..1, 1));
+    for (args, code, says) in [
+        (&["--order-by", "Rows_exemined:sum"][..], 0, "Query_time, Rows_examined"),
+        (&["--filter", "Query_tim > 1 or user = nova"], 0, "no event has: Query_tim;"),
+        (&["--since", "2026-11-21 02:00", "--until", "2026-11-21 01:00"], 1, "no event can be between"),
+        (&["--since", "1h", "--until", "1d"], 1, "no event can be between"),
+        (&["--baseline-since", "2026-11-21", "--baseline-until", "2026-11-20"], 1, "--baseline-until"),
+    ] {
+        let ran = run(&[&["digest", "slow", &file], args].concat());
+        assert!(ran.code == Some(code) && ran.err.contains(says), "{args:?}: {ran:?}");
+    }
+    for args in [&["--order-by", "Rows_examined:max"][..], &["--filter", "Rows_examined > 1 and user = nova"]]
+    {
+        let ran = run(&[&["digest", "slow", &file], args].concat());
+        assert!(ran.code == Some(0) && ran.err.is_empty(), "{args:?}: {ran:?}");
+    }
 }

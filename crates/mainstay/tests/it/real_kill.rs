@@ -3,13 +3,13 @@
 //! Sessions are the server's own client on the lab's server, as root; `keeper` is Mainstay's login.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bench::{Bench, Ran, servers, write, write_secret};
+use crate::bench::{Bench, Ran, servers, tool, write, write_secret};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "only-for-this-test";
@@ -30,7 +30,7 @@ impl Client {
     }
 
     /// Whether the session has been ended: the client learns of it with its next statement.
-    fn is_cut_off(mut self) -> bool {
+    fn sees_its_end(mut self) -> bool {
         self.say("SELECT 1");
         !self.finish()
     }
@@ -106,10 +106,11 @@ impl Scene {
     fn client(&mut self) -> Client {
         self.marks += 1;
         let mark = format!("mark{}", self.marks);
-        let mut child = self.bench.shell();
+        let mut child = self.bench.shell("node1");
         let mut input = child.stdin.take().unwrap();
-        // How it is found among the sessions: whoever holds this lock.
-        input.write_all(format!("SELECT GET_LOCK('{mark}', 1);\n").as_bytes()).unwrap();
+        // A slow machine is not to end a wait. How it is found among the sessions: whoever holds this lock.
+        let begin = format!("SET SESSION innodb_lock_wait_timeout = 3600;\nSELECT GET_LOCK('{mark}', 1);\n");
+        input.write_all(begin.as_bytes()).unwrap();
         input.flush().unwrap();
         let find = format!("SELECT CONCAT('id=', IS_USED_LOCK('{mark}')) AS it");
         let id = self.until(&find, |out| out.contains("id="));
@@ -138,6 +139,27 @@ impl Scene {
             "SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE {condition}"
         );
         self.until(&statement, |out| out.contains(&format!("n={count}\n")));
+    }
+
+    /// Looks again and again, without ending anybody, until just these would be. Clients that have ended are listed for a
+    /// moment after, and nobody else can be asked: whoever asks is such a one.
+    fn until_chosen(&self, flags: &[&str], chosen: &[u64], never: u64) -> Value {
+        let began = Instant::now();
+        loop {
+            let report: Value = serde_json::from_str(&self.kill(flags).out).unwrap();
+            let found = ids(&report, "kills");
+            assert!(!found.contains(&never), "{}: {report}", self.bench.server);
+            if found == chosen {
+                return report;
+            }
+            assert!(began.elapsed() < LIMIT, "{}: {report}", self.bench.server);
+        }
+    }
+
+    /// The server's own sessions that it keeps.
+    fn event_scheduler(&self) -> String {
+        let statement = "SELECT CONCAT('n=', ID) AS it FROM information_schema.PROCESSLIST WHERE USER = 'event_scheduler'";
+        self.until(statement, |out| out.contains("n="))
     }
 
     fn until_idle(&self, client: &Client) {
@@ -182,6 +204,7 @@ fn real_kill_ends_the_blocker_and_nobody_else() {
         rows(&mut scene);
         metadata(&mut scene);
         queries(&mut scene);
+        refused(&mut scene);
     }
 }
 
@@ -215,9 +238,9 @@ fn rows(scene: &mut Scene) {
     assert_eq!(ids(&done, "kills"), [holder.id], "{server}: {done}");
     assert_eq!(done["ended"][0]["outcome"], "killed", "{server}: {done}");
     let reason = done["verdict"]["kills"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("with 1 changed rows, blocking 2 sessions"), "{server}: {reason}");
+    assert!(reason.contains("with 1 changed row, blocking 2 sessions"), "{server}: {reason}");
     assert!(first.finish() && second.finish(), "{server}: who waited goes on");
-    assert!(holder.is_cut_off(), "{server}: the holder's session goes on");
+    assert!(holder.sees_its_end(), "{server}: the holder's session goes on");
     let value = scene.bench.sql("SELECT CONCAT('v=', v) FROM shop.orders WHERE id = 1");
     assert!(value.contains("v=3\n"), "{server}: the holder's change was rolled back: {value}");
     let log = scene.log_lines();
@@ -260,7 +283,7 @@ fn metadata(scene: &mut Scene) {
     let done = scene.kill(&[&rule[..], &["--yes"]].concat()).json(0);
     assert_eq!(done["ended"][0]["outcome"], "killed", "{server}: {done}");
     assert!(ddl.finish() && reader.finish(), "{server}: who waited goes on");
-    assert!(holder.is_cut_off(), "{server}: the holder's session goes on");
+    assert!(holder.sees_its_end(), "{server}: the holder's session goes on");
     let column = scene.bench.sql("SHOW COLUMNS FROM shop.orders LIKE 'note'");
     assert!(column.contains("note"), "{server}: {column}");
     let log = std::fs::read_to_string(&scene.log).unwrap();
@@ -291,6 +314,23 @@ fn queries(scene: &mut Scene) {
     scene.until_count(&format!("ID = {} AND COMMAND = 'Query'", other.id), 1);
 }
 
+/// What the server refuses is tried with each look, and recorded once.
+fn refused(scene: &mut Scene) {
+    let server = scene.bench.server;
+    let mut sleeper = scene.client();
+    sleeper.say("SELECT SLEEP(304)");
+    scene.until_count(&format!("ID = {} AND COMMAND = 'Query'", sleeper.id), 1);
+    let right = if server == "mariadb" { "CONNECTION ADMIN" } else { "SYSTEM_USER" };
+    scene.bench.sql(&format!("REVOKE {right} ON *.* FROM keeper@localhost"));
+    let before = scene.log_lines().len();
+    let rule = ["--match-statement", "SLEEP.304", "--victims", "all", "--yes"];
+    let ran = scene.kill(&[&rule[..], &["--interval", "1s", "--run-time", "5s"]].concat());
+    assert!(ran.code == Some(2) && ran.out.matches("\"failed\"").count() >= 2, "{server}: {ran:?}");
+    let log = scene.log_lines();
+    assert_eq!((log.len(), &log[before + 1]["outcome"]), (before + 2, &"failed".into()), "{server}: {log:?}");
+    assert!(scene.is_there(sleeper.id), "{server}");
+}
+
 #[test]
 fn real_kill_never_ends_the_protected() {
     for server in servers() {
@@ -307,9 +347,8 @@ fn real_kill_never_ends_the_protected() {
         );
         let everyone =
             ["--match-command", "*", "--victims", "all", "--kill", "connection", "--limit", "10000"];
-        let system = scene.bench.sql("SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE USER IN ('event_scheduler', 'system user')");
-        let dry = scene.kill(&everyone).json(2);
-        assert_eq!(ids(&dry, "kills"), [plain.id], "{server}: {dry}");
+        let scheduler = scene.event_scheduler();
+        let dry = scene.until_chosen(&everyone, &[plain.id], holder.id);
         let why = |id: u64| {
             let spared = dry["verdict"]["spared"].as_array().unwrap();
             spared.iter().find(|one| one["id"] == id).unwrap()["why"].clone()
@@ -322,9 +361,8 @@ fn real_kill_never_ends_the_protected() {
         let done = scene.kill(&[&everyone[..], &["--yes"]].concat()).json(0);
         assert_eq!(ids(&done, "kills"), [plain.id], "{server}: {done}");
         assert!(scene.is_there(holder.id), "{server}: the lock's holder is gone");
-        let after = scene.bench.sql("SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE USER IN ('event_scheduler', 'system user')");
-        assert_eq!(system, after, "{server}");
-        assert!(plain.is_cut_off(), "{server}: its session goes on");
+        assert_eq!(scheduler, scene.event_scheduler(), "{server}: it is another one now");
+        assert!(plain.sees_its_end(), "{server}: its session goes on");
         unseen_locks(&scene, holder.id);
     }
 }
@@ -376,5 +414,159 @@ fn real_rules_of_the_spec_are_as_those_of_flags() {
         assert!(events.contains("\"node\":\"node1\""), "{server}: {events}");
         let unknown = scene.bench.on_spec(&["kill", "--rule", "nosuch"]);
         assert!(unknown.err.contains("its rules are sleepers"), "{unknown:?}");
+    }
+}
+
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+
+/// Waits until something is so.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < LIMIT, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The agents of a cluster's nodes, ended with the test.
+struct Agents<'a> {
+    bench: &'a Bench,
+    log: PathBuf,
+    running: Vec<Child>,
+}
+
+impl<'a> Agents<'a> {
+    /// Starts agents whose specs have this at their end, in place of those that run.
+    fn start(bench: &'a Bench, more: &str, log: &str) -> Self {
+        let mut agents = Self { bench, log: bench.folder.path().join(log), running: Vec::new() };
+        for node in NODES {
+            let spec = agents.spec(node);
+            for pid in running(&spec) {
+                assert_eq!(tool("kill", &["-TERM", &pid]).unwrap().code, Some(0));
+            }
+            until("an agent goes on", || running(&spec).is_empty());
+            let text = std::fs::read_to_string(&spec).unwrap();
+            let text = text.split("\n[kill]").next().unwrap();
+            write(Path::new(&spec), &format!("{text}{more}"));
+            let log = format!("{}-{node}", agents.log.display());
+            let config = format!("--config={spec}");
+            agents.running.push(bench.start_daemon(&["agent", "--node", node, &config], Path::new(&log)));
+        }
+        agents
+    }
+
+    fn spec(&self, node: &str) -> String {
+        self.bench.own(node).join("mainstay.toml").to_string_lossy().into_owned()
+    }
+
+    /// The primary, once there is one and the others follow it.
+    fn primary(&self) -> &'static str {
+        let is = |node: &str, path: &str| {
+            self.bench.run(&["health", "--config", &self.spec(node), "--node", node, path]).code == Some(0)
+        };
+        until("the cluster is not whole", || {
+            NODES.iter().all(|node| is(node, "/primary") || is(node, "/replica"))
+                && NODES.iter().any(|node| is(node, "/primary"))
+        });
+        NODES.into_iter().find(|node| is(node, "/primary")).expect("it has just been there")
+    }
+
+    /// A session that sleeps, and nothing else on this node does for so long.
+    fn sleeper(&self, node: &str, seconds: u32) -> Client {
+        let mut child = self.bench.shell(node);
+        let input = child.stdin.take();
+        let mut client = Client { child, input, id: 0 };
+        client.say(&format!("SELECT SLEEP({seconds})"));
+        until("it does not sleep", || self.sleeps(node, seconds));
+        client
+    }
+
+    fn sleeps(&self, node: &str, seconds: u32) -> bool {
+        let statement = format!(
+            "SELECT CONCAT('n=', COUNT(*)) AS it FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP({seconds}%'"
+        );
+        let ran = self.bench.run(&["lab", "shell", "t", node, "--execute", &statement]);
+        ran.out.contains("n=1\n")
+    }
+
+    /// Whom this node's agent has ended, as its audit log says.
+    fn killed(&self, node: &str) -> usize {
+        let log = self.bench.own(node).join("state/audit.jsonl");
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        text.lines()
+            .filter(|line| line.contains("\"event\":\"kill-ends\"") && line.contains("\"killed\""))
+            .count()
+    }
+
+    fn log(&self, node: &str) -> String {
+        std::fs::read_to_string(format!("{}-{node}", self.log.display())).unwrap_or_default()
+    }
+}
+
+impl Drop for Agents<'_> {
+    fn drop(&mut self) {
+        for agent in &mut self.running {
+            // It may have ended.
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}
+
+/// The processes that are the agent of a spec.
+fn running(spec: &str) -> Vec<String> {
+    let config = format!("--config={spec}");
+    let is_agent = |pid: &String| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.contains(&&b"agent"[..]) && words.contains(&config.as_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    processes.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(is_agent).collect()
+}
+
+#[test]
+fn real_agents_end_by_the_spec_on_the_primary_alone() {
+    for server in servers() {
+        let bench = Bench::with_agents(server, "none");
+        let section = |more: &str| {
+            format!(
+                "\n[kill]\ninterval = \"1s\"\nallow = [\"login-account\"]\n{more}[[kill.rule]]\nname = \"sleepers\"\n\
+                 fingerprint = [\"select sleep(1)\"]\nbusy_time = \"1s\"\nvictims = \"all\"\n"
+            )
+        };
+        // A dry run, since the section does not say otherwise.
+        let agents = Agents::start(&bench, &section(""), "dry");
+        let primary = agents.primary();
+        let sleepers = NODES.map(|node| agents.sleeper(node, 401));
+        until("it says nothing", || agents.log(primary).contains("[kill] would end it"));
+        for node in NODES {
+            assert!(agents.sleeps(node, 401), "{server}: a dry run ended a query on {node}");
+            assert_eq!(agents.killed(node), 0, "{server}: {node}");
+        }
+        drop((sleepers, agents));
+
+        let agents = Agents::start(&bench, &section("dry_run = false\n"), "real");
+        let primary = agents.primary();
+        let others: Vec<(&str, Client)> = NODES
+            .into_iter()
+            .filter(|node| *node != primary)
+            .map(|node| (node, agents.sleeper(node, 402)))
+            .collect();
+        // The server keeps the sleepers of clients that have gone.
+        until("it sleeps on", || !agents.sleeps(primary, 401));
+        let before = agents.killed(primary);
+        // Two, one after the other: the agents of the others have looked in the meantime.
+        for ended in 1..=2 {
+            let mut child = bench.shell(primary);
+            let mut sleeper = Client { input: child.stdin.take(), child, id: 0 };
+            sleeper.say("SELECT SLEEP(403)");
+            until("nobody was ended", || agents.killed(primary) == before + ended);
+            until("it sleeps on", || !agents.sleeps(primary, 403));
+        }
+        for (node, _) in &others {
+            assert!(agents.sleeps(node, 402), "{server}: {node} is not the primary, {primary} is");
+            assert_eq!(agents.killed(node), 0, "{server}: {node}");
+        }
     }
 }

@@ -75,6 +75,7 @@ fn what_contradicts_itself_or_is_misspelt_is_told_where() {
             rule("busy_time = \"1s\"\n[[kill.rule]]\nname = \"r\"\nbusy_time = \"2s\""),
             "a second [[kill.rule]] named r",
         ),
+        (rule("fingerprint = [\" \"]"), "there is no statement in it"),
         (format!("{}[kill.x]\n", rule("busy_time = \"1s\"")), "unknown key `x` in [kill]"),
         (
             rule("busy_time = \"1s\"").replace("[kill]\n", "[kill]\ninterval = \"2h\"\n"),

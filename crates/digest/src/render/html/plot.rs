@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::units::{count, seconds};
+use super::super::units::{count, every, seconds};
 use super::escape;
 use crate::report::{Figures, TimelineReport};
 
@@ -47,7 +47,7 @@ pub(super) fn timeline(timeline: &TimelineReport, out: &mut String) -> std::fmt:
         (Some(first), Some(last)) => vec![(0.0, first.at.clone()), (1.0, last.at.clone())],
         (None, _) | (_, None) => Vec::new(),
     };
-    let title = format!("At a time, every {}", seconds(length));
+    let title = format!("Running at a time, every {}", every(timeline.slot_seconds.unsigned_abs()));
     draw(&title, &bars, &labels, |value| format!("{value:.2}"), out)
 }
 
