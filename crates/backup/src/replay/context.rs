@@ -25,28 +25,27 @@ pub(super) struct Before {
 
 impl Before {
     /// Takes a user variable: numbers, and text that any character set spells alike.
-    pub(super) fn variable(&mut self, name: &str, value: Option<(u8, &[u8])>) -> Result<(), String> {
+    pub(super) fn variable(&mut self, name: &str, value: Option<(u8, &[u8], bool)>) -> Result<(), String> {
         let refused = |what: &str| Err(format!("the value of @{name} is {what}"));
         let quoted = sqltext::quote_ident(name).map_err(|error| format!("@{name}: {error}"))?;
         let number = |bytes: &[u8]| bytes.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
         let literal = match value {
             None => "NULL".to_owned(),
-            Some((0, bytes)) if bytes.is_ascii() => {
+            Some((0, bytes, _)) if bytes.is_ascii() => {
                 let text = String::from_utf8_lossy(bytes);
                 sqltext::quote_string(&text).map_err(|error| format!("@{name}: {error}"))?
             }
-            Some((0, _)) => return refused("text that is not plain ASCII"),
-            Some((1, bytes)) => match number(bytes).map(f64::from_bits) {
+            Some((0, _, _)) => return refused("text that is not plain ASCII"),
+            Some((1, bytes, _)) => match number(bytes).map(f64::from_bits) {
                 Some(value) if value.is_finite() => format!("{value:e}"),
                 Some(_) | None => return refused("no number"),
             },
-            // A flag behind the eight bytes says that they are unsigned.
-            Some((2, bytes)) => match (number(bytes), bytes.get(8)) {
-                (Some(value), Some(1)) => value.to_string(),
-                (Some(value), _) => value.cast_signed().to_string(),
-                (None, _) => return refused("cut off"),
+            Some((2, bytes, is_unsigned)) => match number(bytes) {
+                Some(value) if is_unsigned => value.to_string(),
+                Some(value) => value.cast_signed().to_string(),
+                None => return refused("cut off"),
             },
-            Some((_, _)) => return refused("of a type that is not known"),
+            Some((_, _, _)) => return refused("of a type that is not known"),
         };
         self.variables.push(format!("@{quoted} := {literal}"));
         Ok(())
@@ -152,16 +151,16 @@ mod tests {
     fn variables_are_written_or_refused() {
         let mut before = Before::default();
         before.variable("a", None).unwrap();
-        before.variable("b c", Some((0, b"it's"))).unwrap();
-        before.variable("d", Some((2, &[255; 8]))).unwrap();
-        before.variable("e", Some((2, &[255, 255, 255, 255, 255, 255, 255, 255, 1]))).unwrap();
-        before.variable("f", Some((1, &1.5_f64.to_le_bytes()))).unwrap();
+        before.variable("b c", Some((0, b"it's", false))).unwrap();
+        before.variable("d", Some((2, &[255; 8], false))).unwrap();
+        before.variable("e", Some((2, &[255; 8], true))).unwrap();
+        before.variable("f", Some((1, &1.5_f64.to_le_bytes(), false))).unwrap();
         assert_eq!(
             before.variables.join(","),
             r"@`a` := NULL,@`b c` := 'it\'s',@`d` := -1,@`e` := 18446744073709551615,@`f` := 1.5e0"
         );
-        assert!(before.variable("g", Some((0, "ä".as_bytes()))).is_err());
-        assert!(before.variable("h", Some((4, b"12"))).is_err());
-        assert!(before.variable("i", Some((1, &f64::NAN.to_le_bytes()))).is_err());
+        assert!(before.variable("g", Some((0, "ä".as_bytes(), false))).is_err());
+        assert!(before.variable("h", Some((4, b"12", false))).is_err());
+        assert!(before.variable("i", Some((1, &f64::NAN.to_le_bytes(), false))).is_err());
     }
 }

@@ -263,6 +263,7 @@ impl Feed {
             Event::Intvar { value, .. } => self.state.before.insert_id = Some(value),
             Event::Rand(first, second) => self.state.before.seeds = Some((first, second)),
             Event::UserVariable { name, value } => {
+                let value = value.map(|(kind, _, bytes, is_unsigned)| (kind, bytes, is_unsigned));
                 if let Err(problem) = self.state.before.variable(&name, value) {
                     self.stop(
                         item.offset,

@@ -4,8 +4,8 @@
 use server::{Loader, Sql};
 
 use super::error::RestoreError;
-pub(crate) use super::state::id_of;
 use super::state::SCHEMA;
+pub(crate) use super::state::id_of;
 use super::survey::SurveyedTable;
 
 /// What the notes are kept under of restoring one table into this one, quoted.

@@ -59,7 +59,11 @@ pub async fn plan_copy(
     let mut copying = Copying { triggers: triggers(loader, database, tables.1).await?, ..Copying::default() };
     if !copying.triggers.is_empty() && !options.with_triggers {
         return Err(RewindError::refused(
-            format!("{database}.{} has triggers, which would act on the rows too: {}", tables.1, copying.triggers.join(", ")),
+            format!(
+                "{database}.{} has triggers, which would act on the rows too: {}",
+                tables.1,
+                copying.triggers.join(", ")
+            ),
             "drop them for the time being, or accept what they do with --with-triggers",
         ));
     }
@@ -96,7 +100,10 @@ pub async fn copy_back(
         let problem = match done {
             Ok(done) if done.affected_rows == rows => continue,
             Ok(done) => RewindError::refused(
-                format!("{} rows were met, not {rows}: the live table has changed meanwhile; nothing was copied", done.affected_rows),
+                format!(
+                    "{} rows were met, not {rows}: the live table has changed meanwhile; nothing was copied",
+                    done.affected_rows
+                ),
                 "run it again",
             ),
             Err(error) => RewindError::server("copying back")(error),
@@ -122,7 +129,9 @@ async fn statements(
     };
     if pair.key.is_empty() {
         return Err(RewindError::refused(
-            format!("{database}.{live} has no primary key that is also {rewound}'s, by which rows could be copied"),
+            format!(
+                "{database}.{live} has no primary key that is also {rewound}'s, by which rows could be copied"
+            ),
             "copy them by hand with INSERT ... SELECT",
         ));
     }
@@ -140,7 +149,9 @@ async fn statements(
     let set: Vec<String> = stored.iter().map(|name| format!("l.{name} = r.{name}")).collect();
     let missing = format!("{chosen} LEFT JOIN {l} l ON {on} WHERE {}", pair.is_missing("l"));
     let different = format!("{chosen} JOIN {l} l ON {on} WHERE NOT ({})", pair.same_row());
-    let which = if options.only_missing { pair.is_missing("l") } else {
+    let which = if options.only_missing {
+        pair.is_missing("l")
+    } else {
         format!("({} OR NOT ({}))", pair.is_missing("l"), pair.same_row())
     };
     Ok(Statements {
@@ -162,12 +173,17 @@ async fn statements(
 }
 
 async fn count(loader: &mut Loader, from: &str) -> Result<u64, RewindError> {
-    let rows = ask(loader, format!("SELECT COUNT(*) AS it FROM {from}"), "counting rows to copy back").await?;
+    let rows =
+        ask(loader, format!("SELECT COUNT(*) AS it FROM {from}"), "counting rows to copy back").await?;
     Ok(rows.first().and_then(|row| row.parsed("it")).unwrap_or(0))
 }
 
 /// Names of a table's triggers.
-pub(crate) async fn triggers(loader: &mut Loader, database: &str, table: &str) -> Result<Vec<String>, RewindError> {
+pub(crate) async fn triggers(
+    loader: &mut Loader,
+    database: &str,
+    table: &str,
+) -> Result<Vec<String>, RewindError> {
     let question = format!(
         "SELECT TRIGGER_NAME AS it FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {} \
          AND EVENT_OBJECT_TABLE = {} ORDER BY ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
@@ -199,8 +215,7 @@ fn checked(text: &str) -> Result<String, RewindError> {
             return Err(refused());
         }
     }
-    let has_comment =
-        lex(text).any(|token| matches!(token.kind, TokenKind::Comment | TokenKind::Executable));
+    let has_comment = lex(text).any(|token| matches!(token.kind, TokenKind::Comment | TokenKind::Executable));
     if is_empty || depth != 0 || has_comment {
         return Err(refused());
     }

@@ -90,7 +90,8 @@ fn without_qualifier(text: &str, database: &str, table: &str) -> String {
     };
     for window in significant.windows(3) {
         let [first, dot, last] = window else { continue };
-        let (Some(one), Some(point), Some(other)) = (tokens.get(*first), tokens.get(*dot), tokens.get(*last)) else {
+        let (Some(one), Some(point), Some(other)) = (tokens.get(*first), tokens.get(*dot), tokens.get(*last))
+        else {
             continue;
         };
         if point.is_punct(".") && unquote(one.text) == database && unquote(other.text) == table {
@@ -118,7 +119,10 @@ mod tests {
         for (text, aimed) in [
             ("ALTER TABLE shop.orders ADD x INT", "ALTER TABLE orders ADD x INT"),
             ("ALTER TABLE `shop` . `orders` ADD x INT", "ALTER TABLE `orders` ADD x INT"),
-            ("ALTER TABLE orders ADD x VARCHAR(9) DEFAULT 'shop.orders'", "ALTER TABLE orders ADD x VARCHAR(9) DEFAULT 'shop.orders'"),
+            (
+                "ALTER TABLE orders ADD x VARCHAR(9) DEFAULT 'shop.orders'",
+                "ALTER TABLE orders ADD x VARCHAR(9) DEFAULT 'shop.orders'",
+            ),
             ("CREATE TABLE `orders` (id INT) START TRANSACTION", "CREATE TABLE `orders` (id INT)"),
             ("CREATE INDEX i ON shop.orders (other.orders)", "CREATE INDEX i ON orders (other.orders)"),
         ] {

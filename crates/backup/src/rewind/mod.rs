@@ -36,5 +36,6 @@ pub use point::{Found, Located, Point, PointError};
 pub use replay::Replayed;
 pub use swap::{SwapPlan, plan_swap, swap};
 pub use table::{
-    Definitions, Prepared, Rewound, TableOptions, TablePlan, TableProgress, TriggerDefinition, build, open, prepare,
+    Definitions, Prepared, Rewound, TableOptions, TablePlan, TableProgress, TriggerDefinition, build, open,
+    prepare,
 };

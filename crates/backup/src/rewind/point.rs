@@ -42,7 +42,9 @@ pub enum Point {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PointError {
     /// Not one GTID.
-    #[error("`{0}` is not the GTID of one transaction: give uuid:number, uuid:tag:number or domain-server-number")]
+    #[error(
+        "`{0}` is not the GTID of one transaction: give uuid:number, uuid:tag:number or domain-server-number"
+    )]
     Gtid(String),
     /// Not a place in a log.
     #[error("`{0}` is neither a GTID nor a place in a log, such as binlog.000042:1234")]

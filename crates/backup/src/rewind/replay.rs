@@ -87,15 +87,24 @@ pub(crate) async fn replay(
 
 impl Replay<'_> {
     /// One stretch. Without an end it did not fit, and the second value is how much to try next.
-    async fn stretch(&mut self, cursor: Cursor, row_bytes_max: u64) -> Result<(Option<End>, u64), RewindError> {
-        for line in SESSION.iter().chain(&["SET SESSION foreign_key_checks = 0", "SET SESSION timestamp = DEFAULT"]) {
+    async fn stretch(
+        &mut self,
+        cursor: Cursor,
+        row_bytes_max: u64,
+    ) -> Result<(Option<End>, u64), RewindError> {
+        for line in
+            SESSION.iter().chain(&["SET SESSION foreign_key_checks = 0", "SET SESSION timestamp = DEFAULT"])
+        {
             run(self.loader, line, "setting the session up").await?;
         }
         let schema = self.schema().await?;
         let (database, table) = self.table;
         let has_key = schema.find(database, table).is_none_or(|columns| columns.iter().any(|it| it.is_key));
         if !has_key {
-            return self.sequential(cursor, row_bytes_max, schema).await.map(|end| (Some(end), row_bytes_max));
+            return self
+                .sequential(cursor, row_bytes_max, schema)
+                .await
+                .map(|end| (Some(end), row_bytes_max));
         }
         let mut stretch = self.folded(cursor, row_bytes_max, &schema, (1, 0)).await?;
         if let Some(passes) = too_large(&stretch)? {
@@ -111,7 +120,12 @@ impl Replay<'_> {
     }
 
     /// All passes but the last are applied; the last is given back.
-    async fn in_passes(&mut self, cursor: Cursor, schema: &Schema, wanted: u32) -> Result<Stretch, RewindError> {
+    async fn in_passes(
+        &mut self,
+        cursor: Cursor,
+        schema: &Schema,
+        wanted: u32,
+    ) -> Result<Stretch, RewindError> {
         let mut passes = wanted;
         let mut pass = 0;
         loop {
@@ -155,11 +169,16 @@ impl Replay<'_> {
         self.feed.read(cursor, Taker::Fold(Box::new(fold)), row_bytes_max.max(1)).await
     }
 
-    async fn sequential(&mut self, cursor: Cursor, row_bytes_max: u64, schema: Schema) -> Result<End, RewindError> {
+    async fn sequential(
+        &mut self,
+        cursor: Cursor,
+        row_bytes_max: u64,
+        schema: Schema,
+    ) -> Result<End, RewindError> {
         self.replayed.is_sequential = true;
         let (database, table) = (self.table.0.to_owned(), self.table.1.to_owned());
         let into = self.scratch.table(&table)?;
-        let taker = Taker::Sequence(Sequence::new((database, table), into, schema));
+        let taker = Taker::Sequence(Box::new(Sequence::new((database, table), into, schema)));
         let stretch = self.feed.read(cursor, taker, row_bytes_max).await?;
         self.counted(&stretch);
         let end = stretch.end.clone();
@@ -214,7 +233,10 @@ impl Replay<'_> {
             if each_is_a_row && done.affected_rows != 1 {
                 let shown = binlog::shortened(statement.as_bytes(), 200);
                 return Err(RewindError::refused(
-                    format!("a change of one row meets {} rows, so what is restored is not what it was: {shown}", done.affected_rows),
+                    format!(
+                        "a change of one row meets {} rows, so what is restored is not what it was: {shown}",
+                        done.affected_rows
+                    ),
                     "tables without primary key are replayed by all columns, which floating point may spoil; begin with a later --backup",
                 ));
             }

@@ -82,7 +82,10 @@ impl Scratch {
 /// A name in backticks.
 pub(crate) fn quoted(name: &str) -> Result<String, RewindError> {
     quote_ident(name).map_err(|error| {
-        RewindError::refused(format!("`{}` cannot be a name: {error}", name.escape_debug()), "check the spelling")
+        RewindError::refused(
+            format!("`{}` cannot be a name: {error}", name.escape_debug()),
+            "check the spelling",
+        )
     })
 }
 

@@ -70,7 +70,7 @@ pub(crate) enum Taker {
     /// Puts rows together by key.
     Fold(Box<Fold>),
     /// Keeps every change in order.
-    Sequence(Sequence),
+    Sequence(Box<Sequence>),
 }
 
 /// What a stretch came to.
@@ -102,7 +102,11 @@ struct Reading {
 
 impl Feed {
     /// The logs that lead from the base to its point.
-    pub(crate) async fn new(archive: &Archive, base: &Base, table: (String, String)) -> Result<(Self, Cursor), RewindError> {
+    pub(crate) async fn new(
+        archive: &Archive,
+        base: &Base,
+        table: (String, String),
+    ) -> Result<(Self, Cursor), RewindError> {
         let exact = exact_start(archive, base).await?;
         let first_run = base.cover.logs.first().map(|log| log.run.id.clone()).unwrap_or_default();
         let mut lost = GtidSet::default();
@@ -135,9 +139,7 @@ impl Feed {
     /// Bytes of logs from a cursor to the point.
     pub(crate) fn log_bytes(&self, from: Cursor) -> u64 {
         let logs = self.logs.iter().enumerate().skip(from.log_index);
-        logs.flat_map(|(index, log)| self.needed(index, log, from))
-            .map(|name| name.end - name.start)
-            .sum()
+        logs.flat_map(|(index, log)| self.needed(index, log, from)).map(|name| name.end - name.start).sum()
     }
 
     fn needed<'f>(&self, index: usize, log: &'f FedLog, from: Cursor) -> Vec<&'f SegmentName> {
@@ -281,7 +283,9 @@ impl Reading {
 
     /// Whether a statement changes the table as a whole, which ends the stretch.
     fn is_end(&mut self, item: &Item<'_>) -> Result<bool, binlog::DecodeError> {
-        let (Event::Query(query) | Event::LoadStatement { query, .. }) = item.event()? else { return Ok(false) };
+        let (Event::Query(query) | Event::LoadStatement { query, .. }) = item.event()? else {
+            return Ok(false);
+        };
         if [&b"BEGIN"[..], b"COMMIT", b"ROLLBACK"].contains(&query.statement.as_ref()) {
             return Ok(false);
         }

@@ -38,13 +38,16 @@ pub async fn plan_swap(
     (rewound, live): (&str, &str),
     definitions: &Definitions,
 ) -> Result<SwapPlan, RewindError> {
-    let full = |name: &str| -> Result<String, RewindError> { Ok(format!("{}.{}", quoted(database)?, quoted(name)?)) };
+    let full = |name: &str| -> Result<String, RewindError> {
+        Ok(format!("{}.{}", quoted(database)?, quoted(name)?))
+    };
     let (rewound_name, live_name) = (full(rewound)?, full(live)?);
     let marked = comment(loader, database, rewound).await?.unwrap_or_default();
     let mut plan = SwapPlan::default();
     plan.statements.push("SET SESSION foreign_key_checks = 0".to_owned());
     plan.statements.push(format!("USE {}", quoted(database)?));
-    plan.statements.push(format!("ALTER TABLE {rewound_name} COMMENT = {}", string(original_comment(&marked))?));
+    plan.statements
+        .push(format!("ALTER TABLE {rewound_name} COMMENT = {}", string(original_comment(&marked))?));
     if comment(loader, database, live).await?.is_none() {
         plan.statements.push(format!("RENAME TABLE {rewound_name} TO {live_name}"));
         for key in &definitions.foreign_keys {
@@ -116,7 +119,9 @@ async fn leading_here(
         string(live)?
     );
     for row in ask(loader, question, "looking for foreign keys that lead to the table").await? {
-        let (Some(of), Some(table), Some(name)) = (row.text("d"), row.text("t"), row.text("n")) else { continue };
+        let (Some(of), Some(table), Some(name)) = (row.text("d"), row.text("t"), row.text("n")) else {
+            continue;
+        };
         if (of, table) == (database, live) {
             continue;
         }

@@ -23,7 +23,9 @@ use super::scratch::{Scratch, ask, quoted, run, string};
 use super::stretch::{Cursor, Feed};
 use crate::archive::Archive;
 use crate::repository::{BackupId, Repository, Whole};
-use crate::restore::{self, Existing, Profile, RestoreOptions, Selection, Source, Survey, notes, session::Sessions};
+use crate::restore::{
+    self, Existing, Profile, RestoreOptions, Selection, Source, Survey, notes, session::Sessions,
+};
 use crate::seal::Key;
 
 /// Text of rows loaded in a second and bytes of logs read in a second, for estimates: two processors of a laptop.
@@ -174,7 +176,9 @@ pub async fn prepare(
     let mut loader = open(target, options).await?;
     let is_there = look(&mut loader, options, &mark).await;
     loader.close().await;
-    let backup_bytes = survey.as_ref().map_or(0, |it| it.tables.iter().map(restore::survey::SurveyedTable::rows_bytes).sum());
+    let backup_bytes = survey
+        .as_ref()
+        .map_or(0, |it| it.tables.iter().map(restore::survey::SurveyedTable::rows_bytes).sum());
     let log_bytes = feed.log_bytes(start);
     let plan = TablePlan {
         table: format!("{database}.{table}"),
@@ -240,7 +244,8 @@ fn definitions(survey: &Survey) -> Result<Definitions, RewindError> {
     }
     for table in &survey.tables {
         let text = table.create.as_ref().map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
-        let keys = text.as_deref().and_then(TableDef::parse).map(|def| def.foreign_keys()).unwrap_or_default();
+        let keys =
+            text.as_deref().and_then(TableDef::parse).map(|def| def.foreign_keys()).unwrap_or_default();
         found.foreign_keys.extend(keys.into_iter().map(|key| key.text));
     }
     Ok(found)
@@ -265,7 +270,9 @@ async fn look(loader: &mut Loader, options: &TableOptions, mark: &str) -> Result
             let whose = if comment.starts_with(MARK) { format!(" ({comment})") } else { String::new() };
             Err(RewindError::refused(
                 format!("{database}.{as_name} is there already{whose}"),
-                format!("drop it if it is of no more use, or name another one with --as: DROP TABLE {database}.{as_name}"),
+                format!(
+                    "drop it if it is of no more use, or name another one with --as: DROP TABLE {database}.{as_name}"
+                ),
             ))
         }
     }
@@ -348,7 +355,8 @@ pub async fn build(
     let begun = Instant::now();
     let table = (options.database.as_str(), options.table.as_str());
     rewound.replayed =
-        replay(&prepared.feed, prepared.start, &mut loader, &scratch, table, options.memory_bytes, progress).await?;
+        replay(&prepared.feed, prepared.start, &mut loader, &scratch, table, options.memory_bytes, progress)
+            .await?;
     rewound.replay_seconds = begun.elapsed().as_secs_f64();
     finish(&mut loader, &scratch, prepared, options, &mut rewound).await?;
     loader.close().await;
@@ -362,7 +370,10 @@ async fn lock(loader: &mut Loader, scratch: &Scratch) -> Result<(), RewindError>
     if rows.first().and_then(|row| row.text("it")) == Some("1") {
         return Ok(());
     }
-    Err(RewindError::refused("another run makes the same table", "wait for it, or name another table with --as"))
+    Err(RewindError::refused(
+        "another run makes the same table",
+        "wait for it, or name another table with --as",
+    ))
 }
 
 /// What was surveyed without foreign keys, which would lead astray in another database, and triggers, which would act
@@ -395,7 +406,9 @@ fn without_names_of_checks(text: &str) -> String {
         tokens.iter().enumerate().filter(|(_, token)| token.is_significant()).map(|(at, _)| at).collect();
     let is_word = |at: &usize, word: &str| tokens.get(*at).is_some_and(|token| token.is_word(word));
     let named = significant.windows(3).filter_map(|window| match window {
-        [first, name, last] if is_word(first, "CONSTRAINT") && is_word(last, "CHECK") => Some([*first, *name]),
+        [first, name, last] if is_word(first, "CONSTRAINT") && is_word(last, "CHECK") => {
+            Some([*first, *name])
+        }
         _ => None,
     });
     let left_out: Vec<usize> = named.flatten().collect();
@@ -440,7 +453,10 @@ async fn finish(
         scratch.remove(loader).await?;
         let dropped = rewound.replayed.ddl.last().cloned();
         return Err(RewindError::refused(
-            format!("{database}.{table} is not there at that point{}", dropped.map(|it| format!(": {it}")).unwrap_or_default()),
+            format!(
+                "{database}.{table} is not there at that point{}",
+                dropped.map(|it| format!(": {it}")).unwrap_or_default()
+            ),
             "rewind to just before it was dropped: `mainstay binlog find --action drop` names the place",
         ));
     };
@@ -453,7 +469,12 @@ async fn finish(
     for row in ask(loader, keys, "looking for foreign keys").await? {
         let name = row.text("it").unwrap_or_default();
         rewound.left_out.push(format!("FOREIGN KEY {name}"));
-        run(loader, &format!("ALTER TABLE {made} DROP FOREIGN KEY {}", quoted(name)?), "leaving out a foreign key").await?;
+        run(
+            loader,
+            &format!("ALTER TABLE {made} DROP FOREIGN KEY {}", quoted(name)?),
+            "leaving out a foreign key",
+        )
+        .await?;
     }
     let mut comment = prepared.mark.clone();
     if !original.is_empty() {
@@ -497,12 +518,18 @@ mod tests {
             CONSTRAINT `f` FOREIGN KEY (`a`) REFERENCES `u` (`a`)\n)";
         let without = without_names_of_checks(text);
         assert!(without.contains("CHECK ((`a` > 0))") && !without.contains("`p`"), "{without}");
-        assert!(without.contains("CONSTRAINT `f` FOREIGN KEY") && without.contains("'CONSTRAINT x CHECK'"), "{without}");
+        assert!(
+            without.contains("CONSTRAINT `f` FOREIGN KEY") && without.contains("'CONSTRAINT x CHECK'"),
+            "{without}"
+        );
     }
 
     #[test]
     fn a_mark_keeps_the_comment() {
-        assert_eq!(original_comment("rewound by mainstay to b.1:4 from x; comment was: mine; his"), "mine; his");
+        assert_eq!(
+            original_comment("rewound by mainstay to b.1:4 from x; comment was: mine; his"),
+            "mine; his"
+        );
         assert_eq!(original_comment("rewound by mainstay to b.1:4 from x"), "");
         assert_eq!(original_comment("mine"), "mine");
     }

@@ -143,7 +143,8 @@ async fn checksum(connection: &mut Connection, table: &str) -> String {
 }
 
 async fn assert_same(connection: &mut Connection, model: &str, rewound: &str) {
-    let counts = format!("SELECT CONCAT((SELECT COUNT(*) FROM {model}), '/', (SELECT COUNT(*) FROM {rewound}))");
+    let counts =
+        format!("SELECT CONCAT((SELECT COUNT(*) FROM {model}), '/', (SELECT COUNT(*) FROM {rewound}))");
     let counts = value(connection, &counts).await;
     let (left, right) = (checksum(connection, model).await, checksum(connection, rewound).await);
     assert_eq!(left, right, "{model} and {rewound} differ: {counts} rows");
@@ -170,13 +171,23 @@ async fn real_a_table_comes_back_as_it_was_before_a_mass_delete_and_before_a_dro
         copy(&mut connection, "orders").await;
         copy(&mut connection, "log").await;
         let before_delete = position(&mut connection, vendor).await;
-        run(&mut connection, &["DELETE FROM shop.orders WHERE customer = 2", "UPDATE shop.orders SET note = 'new' WHERE id = 7"]).await;
+        run(
+            &mut connection,
+            &[
+                "DELETE FROM shop.orders WHERE customer = 2",
+                "UPDATE shop.orders SET note = 'new' WHERE id = 9",
+            ],
+        )
+        .await;
         insert(&mut connection, 500, 3).await;
         archive(&bench).await;
 
         let rewound = rewind(&bench, &before_delete, &options("orders")).await.unwrap();
         assert_eq!(rewound.restored_rows, 300);
-        assert!(rewound.replayed.changes > 200 && rewound.replayed.rows < rewound.replayed.changes, "{rewound:?}");
+        assert!(
+            rewound.replayed.changes > 200 && rewound.replayed.rows < rewound.replayed.changes,
+            "{rewound:?}"
+        );
         assert!(rewound.left_out.iter().any(|it| it.contains("orders_log")), "{:?}", rewound.left_out);
         assert_same(&mut connection, "model.orders", "shop.orders_rewound").await;
         // A table without a key, change by change.
@@ -188,9 +199,12 @@ async fn real_a_table_comes_back_as_it_was_before_a_mass_delete_and_before_a_dro
         assert_eq!(value(&mut connection, left).await, "0");
 
         let found = differences(&bench, ("orders_rewound", "orders")).await;
-        let gone: u64 = value(&mut connection, "SELECT COUNT(*) FROM model.orders WHERE customer = 2").await.parse().unwrap();
+        let gone: u64 = value(&mut connection, "SELECT COUNT(*) FROM model.orders WHERE customer = 2")
+            .await
+            .parse()
+            .unwrap();
         assert_eq!((found.only_rewound, found.only_live, found.different), (gone, 3, 1), "{found:?}");
-        assert_eq!(found.first_different, ["id=7: note"]);
+        assert_eq!(found.first_different, ["id=9: note"]);
 
         // The same again is there already; another point is not put over it.
         let again = rewind(&bench, &before_delete, &options("orders")).await.unwrap();
@@ -202,7 +216,10 @@ async fn real_a_table_comes_back_as_it_was_before_a_mass_delete_and_before_a_dro
         let choice = CopyOptions { only_missing: true, with_triggers: true, ..CopyOptions::default() };
         let mut writer = loader(&bench).await;
         let tables = ("orders_rewound", "orders");
-        assert!(plan_copy(&mut writer, "shop", tables, &CopyOptions::default()).await.is_err(), "triggers are told");
+        assert!(
+            plan_copy(&mut writer, "shop", tables, &CopyOptions::default()).await.is_err(),
+            "triggers are told"
+        );
         let plan = plan_copy(&mut writer, "shop", tables, &choice).await.unwrap();
         assert_eq!((plan.missing, plan.different), (gone, 0));
         copy_back(&mut writer, "shop", tables, &choice, &plan).await.unwrap();
@@ -245,7 +262,11 @@ async fn real_ddl_in_between_is_done_again_and_little_memory_is_enough() {
         .await;
         copy(&mut connection, "orders").await;
         let before_truncate = position(&mut connection, vendor).await;
-        run(&mut connection, &["TRUNCATE TABLE orders", "INSERT INTO orders (id, customer, code) VALUES (5, 1, 'five')"]).await;
+        run(
+            &mut connection,
+            &["TRUNCATE TABLE orders", "INSERT INTO orders (id, customer, code) VALUES (5, 1, 'five')"],
+        )
+        .await;
         let after_truncate = position(&mut connection, vendor).await;
         run(&mut connection, &["DROP TABLE orders, log", "INSERT INTO customers VALUES (9, 'later')"]).await;
         let after_drop = position(&mut connection, vendor).await;
@@ -259,7 +280,10 @@ async fn real_ddl_in_between_is_done_again_and_little_memory_is_enough() {
         assert_same(&mut connection, "model.orders", "shop.orders_rewound").await;
         run(&mut connection, &["DROP TABLE shop.orders_rewound"]).await;
         rewind(&bench, &after_truncate, &options("orders")).await.unwrap();
-        assert_eq!(value(&mut connection, "SELECT GROUP_CONCAT(code) FROM shop.orders_rewound").await, "five");
+        assert_eq!(
+            value(&mut connection, "SELECT GROUP_CONCAT(code) FROM shop.orders_rewound").await,
+            "five"
+        );
         run(&mut connection, &["DROP TABLE shop.orders_rewound"]).await;
         let gone = rewind(&bench, &after_drop, &options("orders")).await.unwrap_err();
         assert!(gone.to_string().contains("is not there at that point"), "{gone}");
@@ -303,7 +327,11 @@ async fn real_a_rewind_starts_over_and_refuses_what_it_cannot_reach() {
         assert_eq!(value(&mut connection, left).await, "NULL");
 
         // A table of that name that is somebody else's.
-        run(&mut connection, &["DROP TABLE shop.orders_rewound", "CREATE TABLE shop.orders_rewound (mine INT)"]).await;
+        run(
+            &mut connection,
+            &["DROP TABLE shop.orders_rewound", "CREATE TABLE shop.orders_rewound (mine INT)"],
+        )
+        .await;
         let refused = rewind(&bench, &unarchived, &wanted).await.unwrap_err();
         assert!(matches!(&refused, RewindError::Refused { .. }), "{refused:?}");
         assert_eq!(value(&mut connection, "SELECT COUNT(*) FROM shop.orders_rewound").await, "0");
@@ -330,12 +358,19 @@ async fn real_a_swap_takes_triggers_and_foreign_keys_over() {
         let point = position(&mut connection, vendor).await;
         run(&mut connection, &["UPDATE shop.orders SET note = 'oops'"]).await;
         archive(&bench).await;
-        let (repository, target, wanted) = (Repository::new(bench.place()), bench.target(), options("orders"));
+        let (repository, target, wanted) =
+            (Repository::new(bench.place()), bench.target(), options("orders"));
         let mut prepared = prepare(&repository, &target, (&point, None), None, &wanted).await.unwrap();
         build(&mut prepared, &target, &wanted, &TableProgress::default()).await.unwrap();
         let mut writer = loader(&bench).await;
-        let plan = plan_swap(&mut writer, "shop", ("orders_rewound", "orders"), prepared.definitions()).await.unwrap();
-        assert_eq!((plan.triggers.len(), plan.foreign_keys.len(), plan.leading_here.len()), (1, 1, 1), "{plan:?}");
+        let plan = plan_swap(&mut writer, "shop", ("orders_rewound", "orders"), prepared.definitions())
+            .await
+            .unwrap();
+        assert_eq!(
+            (plan.triggers.len(), plan.foreign_keys.len(), plan.leading_here.len()),
+            (1, 1, 1),
+            "{plan:?}"
+        );
         swap(&mut writer, &plan).await.unwrap();
         writer.close().await;
         assert_same(&mut connection, "model.orders", "shop.orders").await;
@@ -347,7 +382,9 @@ async fn real_a_swap_takes_triggers_and_foreign_keys_over() {
         let audit = "SELECT COUNT(*) FROM shop.audit WHERE order_id = 7000";
         run(&mut connection, &["INSERT INTO shop.orders (id, customer, code) VALUES (7000, 1, 'z')"]).await;
         assert_eq!(value(&mut connection, audit).await, "1");
-        for refused in ["DELETE FROM shop.orders WHERE id = 1", "UPDATE shop.orders SET customer = 99 WHERE id = 2"] {
+        for refused in
+            ["DELETE FROM shop.orders WHERE id = 1", "UPDATE shop.orders SET customer = 99 WHERE id = 2"]
+        {
             assert!(connection.execute(&Sql::plain(refused)).await.is_err(), "{refused}");
         }
         run(&mut connection, &["DROP TABLE shop.orders_before_rewind"]).await;

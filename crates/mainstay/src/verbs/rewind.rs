@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use backup::repository::Repository;
 use backup::rewind::{
-    CopyOptions, Copying, Point, Prepared, RewindError, Rewound, SwapPlan, TableDiff, TableOptions, TablePlan,
-    TableProgress, build, copy_back, diff, open, plan_copy, plan_swap, prepare, swap,
+    CopyOptions, Copying, Point, Prepared, RewindError, Rewound, SwapPlan, TableDiff, TableOptions,
+    TablePlan, TableProgress, build, copy_back, diff, open, plan_copy, plan_swap, prepare, swap,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -226,7 +226,14 @@ fn plan_text(f: &mut fmt::Formatter<'_>, plan: &TablePlan) -> fmt::Result {
     if plan.is_there {
         return write!(f, "it is there already, made by an earlier run for the same point");
     }
-    writeln!(f, "  restore  {} rows ({}) of the backup {}, taken {}", plan.backup_rows, size(plan.backup_bytes), plan.backup, plan.snapshot_taken)?;
+    writeln!(
+        f,
+        "  restore  {} rows ({}) of the backup {}, taken {}",
+        plan.backup_rows,
+        size(plan.backup_bytes),
+        plan.backup,
+        plan.snapshot_taken
+    )?;
     writeln!(f, "  replay   {} of {} logs, to {}", size(plan.log_bytes), plan.logs, stop(plan))?;
     write!(f, "  takes    about {}; nothing was changed", age(plan.estimated_seconds))
 }
@@ -244,7 +251,11 @@ fn rewound_text(f: &mut fmt::Formatter<'_>, rewound: &Rewound) -> fmt::Result {
         return writeln!(f, "{} is there already, as of {}", plan.makes, plan.stops_at);
     }
     writeln!(f, "made {} as {} was at {}", plan.makes, plan.table, stop(plan))?;
-    writeln!(f, "  {} rows from the backup {} in {:.1} s", rewound.restored_rows, plan.backup, rewound.restore_seconds)?;
+    writeln!(
+        f,
+        "  {} rows from the backup {} in {:.1} s",
+        rewound.restored_rows, plan.backup, rewound.restore_seconds
+    )?;
     writeln!(
         f,
         "  {} changes in {} of logs came to {} rows written in {:.1} s{}",

@@ -49,12 +49,25 @@ fn real_a_dropped_table_is_found_and_comes_back_as_it_was() {
         let created = on_server(&bench, &["backup", "create"]);
         assert_eq!(created.code, Some(0), "{created:?}");
         bench.sql(WORK);
-        bench.sql("CREATE TABLE model.orders LIKE shop.orders; INSERT INTO model.orders SELECT * FROM shop.orders");
+        bench.sql(
+            "CREATE TABLE model.orders LIKE shop.orders; INSERT INTO model.orders SELECT * FROM shop.orders",
+        );
         bench.sql("DROP TABLE shop.orders; CREATE TABLE shop.after (id INT PRIMARY KEY)");
         assert_eq!(on_server(&bench, &["backup", "archive", "--once"]).code, Some(0));
 
         let socket = socket(&bench);
-        let find = ["--json", "binlog", "find", "--from-server", "--socket", &socket, "--table", "shop.orders", "--action", "drop"];
+        let find = [
+            "--json",
+            "binlog",
+            "find",
+            "--from-server",
+            "--socket",
+            &socket,
+            "--table",
+            "shop.orders",
+            "--action",
+            "drop",
+        ];
         let found = bench.run(&find).json(0);
         let before = found["matches"][0]["stop_before"].as_str().unwrap().to_owned();
 
@@ -65,7 +78,10 @@ fn real_a_dropped_table_is_found_and_comes_back_as_it_was() {
         killed_midway(&bench, &rewind);
         let done = on_server(&bench, &rewind);
         assert_eq!(done.code, Some(2), "the live table is gone: {done:?}");
-        assert!(done.out.contains("shop.orders is not there") && done.out.contains("ALTER TABLE orders"), "{done:?}");
+        assert!(
+            done.out.contains("shop.orders is not there") && done.out.contains("ALTER TABLE orders"),
+            "{done:?}"
+        );
         let model = checksum(&bench, "model.orders");
         assert_eq!(checksum(&bench, "shop.orders_rewound"), model, "{server}");
 
