@@ -224,7 +224,7 @@ impl<'o> Script<'o> {
         let quoted = |text: &str| sqltext::quote_string(text).map_err(io::Error::other);
         let context = &session.context;
         let charset = context.charset.as_deref().unwrap_or("utf8mb4");
-        let charset: String = charset.chars().filter(|it| it.is_ascii_alphanumeric()).collect();
+        let charset: String = charset.chars().filter(char::is_ascii_alphanumeric).collect();
         let mode = quoted(context.sql_mode.as_deref().unwrap_or("NO_AUTO_VALUE_ON_ZERO"))?;
         let zone = quoted(context.time_zone.as_deref().unwrap_or("+00:00"))?;
         writeln!(self.out, "SET NAMES {charset}, sql_mode = {mode}, time_zone = {zone};")?;

@@ -210,7 +210,7 @@ fn chained(side: &Side) -> Result<Option<String>, QuoteError> {
         return Ok(None);
     }
     let is_seed = |column: &&Column| column.kind == Kind::Int && !column.mixed && !column.nullable;
-    let seed = others.iter().position(|column| is_seed(column));
+    let seed = others.iter().position(is_seed);
     let mut fixed = nulls(side)?;
     for (at, column) in others.iter().enumerate() {
         if Some(at) != seed {

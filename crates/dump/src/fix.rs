@@ -242,9 +242,8 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
 fn quoted_length(rest: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while let Some(byte) = rest.get(at) {
-        if *byte == b'\\' && quote != b'`' {
-            at += 2;
-        } else if *byte == quote && rest.get(at + 1) == Some(&quote) {
+        let is_escape = *byte == b'\\' && quote != b'`';
+        if is_escape || (*byte == quote && rest.get(at + 1) == Some(&quote)) {
             at += 2;
         } else if *byte == quote {
             return at + 1;

@@ -20,8 +20,8 @@ pub mod values;
 pub use keep::{Candidate, Fate, GoesFor, KeepRules, KeptFor, Proof, decide};
 pub use reader::{DumpError, DumpReader, Header, Statement};
 pub use reader_inventory::{
-    CHUNK_BYTES, DatabaseEntry, Inventory, InventoryError, InventoryMaker, ObjectEntry, Run, SessionContext, SqlText,
-    TableEntry, Taken,
+    CHUNK_BYTES, DatabaseEntry, Inventory, InventoryError, InventoryMaker, ObjectEntry, Run, SessionContext,
+    SqlText, TableEntry, Taken,
 };
 pub use reader_kind::{ObjectKind, ObjectName, StatementKind};
 pub use reader_scan::Quoting;

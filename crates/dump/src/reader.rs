@@ -323,5 +323,4 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "reader_tests.rs"]
 mod tests;

@@ -560,5 +560,4 @@ fn column_kind(kind: &str, text: &str) -> ColumnKind {
 }
 
 #[cfg(test)]
-#[path = "tabledef_tests.rs"]
 mod tests;

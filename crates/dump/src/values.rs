@@ -230,7 +230,11 @@ impl<'t> Values<'t> {
         self.at += length;
         let digits = |this: &mut Self, is_digit: fn(&u8) -> bool| match this.quoted(b'\'', false)? {
             Literal::Text { raw, .. } if raw.iter().all(is_digit) => Ok(raw),
-            _ => Err(ValuesError::NotLiteral(start)),
+            Literal::Null
+            | Literal::Number(_)
+            | Literal::Text { .. }
+            | Literal::Hex(_)
+            | Literal::Bits(_) => Err(ValuesError::NotLiteral(start)),
         };
         match (word, self.peek()) {
             (b"NULL" | b"null", _) => Ok(Literal::Null),

@@ -11,8 +11,8 @@ mod digest;
 mod extract;
 mod ha;
 mod kill;
-mod restore;
 mod rehearse;
+mod restore;
 mod rewind;
 
 use std::path::PathBuf;
@@ -40,8 +40,8 @@ pub(crate) use ha::{
 pub(crate) use kill::{
     AllowedArg, ClassArgs, GroupByArg, KillArgs, KillWhatArg, LocksArg, MatchArgs, VictimsArg,
 };
-pub(crate) use restore::{MethodArg, ProfileArg, RestoreArgs, StoreArgs};
 pub(crate) use rehearse::RehearseArgs;
+pub(crate) use restore::{MethodArg, ProfileArg, RestoreArgs, StoreArgs};
 pub(crate) use rewind::{RewindArgs, ToArgs};
 
 /// Sets up, tunes and keeps the MySQL or MariaDB database under a cloud's control plane.

@@ -89,9 +89,9 @@ impl Archive {
             let middle = usize::midpoint(low, high);
             let Some(name) = run.segments.get(middle) else { break };
             if from.gtids.contains(&self.segment(name).await?.gtids_before) {
-                low = middle + 1
+                low = middle + 1;
             } else {
-                high = middle
+                high = middle;
             }
         }
         Ok(low.checked_sub(1))

@@ -39,7 +39,7 @@ impl Seen {
         match ranges.all.last_mut() {
             // The servers of a MariaDB domain share its numbers: what is between is another's.
             Some((first, last)) if is_mariadb => {
-                (*first, *last) = ((*first).min(number), (*last).max(number))
+                (*first, *last) = ((*first).min(number), (*last).max(number));
             }
             Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
             Some(_) | None => ranges.all.push((number, number)),

@@ -176,7 +176,7 @@ async fn read(archive: Archive, base: Base, mut feed: Feed) -> Result<Feed, Repl
             continue;
         };
         feed.begin_log(index, &log.log, Some(&log.run.id) == first_run.as_ref(), start, read_before);
-        feed = walk_log(&archive, segments, feed, |feed, item| feed.see(item)).await.map_err(Box::new)?;
+        feed = walk_log(&archive, segments, feed, source::Feed::see).await.map_err(Box::new)?;
         read_before += end.saturating_sub(start);
         if feed.is_over {
             break;

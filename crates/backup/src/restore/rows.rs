@@ -117,7 +117,8 @@ fn load(run: &[u8], session: &SessionContext, def: &TableDef) -> Option<Ready> {
     let is_binary = charset.eq_ignore_ascii_case("binary");
     let mut reader = reader(run, session);
     let mut rows = Vec::with_capacity(run.len() + run.len() / 16);
-    let (mut count, mut first): (u64, Option<(Vec<String>, Vec<Way>)>) = (0, None);
+    let mut count: u64 = 0;
+    let mut first: Option<(Vec<String>, Vec<Way>)> = None;
     while let Some(statement) = reader.next().ok()? {
         let head = InsertHead::parse(statement.text)?;
         if head.is_tolerant {

@@ -16,6 +16,7 @@ use crate::seal::Key;
 const FILES_MAX: usize = 2_000_000;
 
 /// What is read.
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a run")]
 pub enum Source {
     /// One file of statements.
     Plain(Origin),

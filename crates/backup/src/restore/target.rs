@@ -45,7 +45,8 @@ impl Here {
         .await
         .map_err(asked())?;
         let number = |name: &str| rows.first().and_then(|row| row.parsed::<usize>(name)).unwrap_or(0);
-        let (packet_bytes, infile, folds) = (number("packet"), number("has_local_infile"), number("folds_names"));
+        let (packet_bytes, infile, folds) =
+            (number("packet"), number("has_local_infile"), number("folds_names"));
         let collations =
             names(&mut connection, "SELECT COLLATION_NAME AS it FROM information_schema.COLLATIONS").await?;
         let engines = names(

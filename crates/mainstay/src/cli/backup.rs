@@ -13,10 +13,10 @@ use super::rehearse::RehearseArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupArgs {
-    Create(BackupCreateArgs),
+    Create(Box<BackupCreateArgs>),
     List(BackupListArgs),
     Verify(BackupVerifyArgs),
-    Rehearse(RehearseArgs),
+    Rehearse(Box<RehearseArgs>),
     Prune(BackupPruneArgs),
     Archive(Box<BackupArchiveArgs>),
 }

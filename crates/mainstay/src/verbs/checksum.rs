@@ -254,8 +254,9 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
         Stage::Summing => {
             let rate = progress.rows_done * 1_000 / u64::try_from(elapsed.as_millis()).unwrap_or(1).max(1);
             let left = progress.rows_estimate.saturating_sub(progress.rows_done);
-            let eta =
-                if rate > 0 { format!("about {} s left", left / rate) } else { "no rows yet".to_owned() };
+            let eta = left
+                .checked_div(rate)
+                .map_or_else(|| "no rows yet".to_owned(), |seconds| format!("about {seconds} s left"));
             format!("{table} on {target}: {} rows, {rate} rows/s, {eta}", progress.rows_done)
         }
     }

@@ -41,7 +41,7 @@ fn worked(server: &'static str, place: &str) -> Bench {
     }
     statements.push_str("CREATE TABLE shop.late (id INT PRIMARY KEY) SELECT id FROM shop.item; INSERT INTO shop.late VALUES (99)");
     let script = bench.folder.path().join("work.sql");
-    std::fs::write(&script, &statements).unwrap();
+    put(&script, statements.as_bytes());
     bench.sql(&format!("SOURCE {}", script.display()));
     let ran = bench.run(&["backup", "archive", "--once", "--place", place, "--socket", &socket]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -138,4 +138,9 @@ fn real_a_rehearsal_leaves_nothing_and_marks_the_backup() {
             "the throwaway server's folder stays"
         );
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a script for the server's client")]
+fn put(path: &std::path::Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).unwrap();
 }
