@@ -16,4 +16,5 @@ mod fold;
 mod hostile;
 mod large;
 mod made;
+mod parts;
 mod whole;
