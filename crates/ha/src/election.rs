@@ -130,8 +130,10 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
             }
             let claim = claim(seen, state, leader, examined, lost.to_string(), last.to_owned());
             let mut actions = Vec::new();
-            // Those that connect as soon as they see the lease ask whether commits here wait for them.
-            if lineage.handover.is_some() && !lineage.sync.asynchronous && seen.server().waits.is_none() {
+            // Those that connect before writes open ask whether commits here wait for them. What is still to be applied
+            // would wait as well, and for nodes that have it already and acknowledge nothing.
+            let is_ready = lineage.handover.is_some() && seen.server().is_applied();
+            if is_ready && !lineage.sync.asynchronous && seen.server().waits.is_none() {
                 actions.push(Action::SetWaiting(Some(seen.policy.need)));
             }
             actions.push(Action::Claim(claim));

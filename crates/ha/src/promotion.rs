@@ -63,6 +63,10 @@ pub(crate) fn promote(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> De
     if !server.is_applied() {
         let left = server.position.subtract(&server.executed);
         let sentence = format!("leading in epoch {epoch}; applying {} received transactions", left.count());
+        // What is applied is committed: it would wait for nodes that have it already and acknowledge nothing.
+        if server.waits.is_some() {
+            actions.push(Action::SetWaiting(None));
+        }
         return Decision::acts(sentence, with(actions, Action::ApplyReceived));
     }
     open(seen, state, epoch, actions)

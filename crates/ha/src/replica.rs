@@ -5,7 +5,7 @@ use flavor::{GtidSet, Vendor};
 use crate::action::{Action, Decision, StartRole, is_following};
 use crate::decide::fence_if_open;
 use crate::election::start_role;
-use crate::model::{Ask, Following, Health, Leader, Lineage, NodeName, State};
+use crate::model::{Ask, Following, Health, Leader, Lineage, Member, NodeName, State};
 use crate::view::Seen;
 
 /// How long a report may take to show what the primary has: until then, extra transactions may be the primary's too.
@@ -13,6 +13,12 @@ const ERRANT_AFTER: u64 = 3_000;
 
 /// Replication that does not run, or does not get a connection, is started anew this often.
 const RESTART_AFTER: u64 = 3_000;
+
+/// So long a replica waits for a primary that was handed all to say that it can be followed.
+const EARLY_PATIENCE: u64 = 500;
+
+/// Who connected before the primary took writes, and is not connected so long after, was not let in yet.
+const EARLY_RETRY: u64 = 300;
 
 pub(crate) fn follow(seen: &mut Seen<'_>, leader: &Leader, state: &State) -> Decision {
     let lineage = &state.lineage;
@@ -98,17 +104,23 @@ fn await_promotion(seen: &mut Seen<'_>, leader: &Leader, lineage: &Lineage, who:
 }
 
 /// After a handover it is known exactly what the new history begins with, so an acker that holds nothing else connects
-/// before writes open there, and is not waited for when they do. One that has stopped has promised to stay so.
+/// before writes open there, and is not waited for when they do: as soon as commits there wait for it. One that has
+/// stopped has promised to stay so.
 fn follow_early(seen: &mut Seen<'_>, leader: &Leader, lineage: &Lineage, who: &str) -> Option<Decision> {
     let all = lineage.handover.as_ref()?;
     let local = seen.view.local;
     let is_old_primary = lineage.primary == *seen.view.me;
     let may = may_ack(seen, lineage) && all.contains(&seen.server().position);
-    let is_asked = seen.memory.early == Some(leader.epoch);
+    let is_asked = seen.memory.early.is_some_and(|(epoch, _)| epoch == leader.epoch);
     if is_old_primary || is_asked || !may || !seen.runs() || local.frozen.is_some() || seen.shared.paused {
         return None;
     }
-    seen.memory.early = Some(leader.epoch);
+    let is_ready = |member: &Member| member.server.is_applied() && member.server.waits.is_some();
+    if !seen.fresh(&leader.node).is_some_and(is_ready) {
+        let is_soon = seen.memory.leader_age(seen.view.now) < EARLY_PATIENCE;
+        return is_soon.then(|| Decision::rest(format!("{who}; waiting for {} to get ready", leader.node)));
+    }
+    seen.memory.early = Some((leader.epoch, seen.view.now));
     seen.memory.started_at = Some(seen.view.now);
     let primary = leader.node.clone();
     let sentence = format!("{who}; replicating from {primary}, which was handed all that is here");
@@ -257,7 +269,11 @@ fn settled(seen: &mut Seen<'_>, lineage: &Lineage, following: &Following, who: &
     }
     seen.memory.broken_since = None;
     // It may have been too early: the primary lets in whom it lists when it opens writes.
-    let was_early = seen.memory.early.take() == Some(lineage.epoch);
+    let early = seen.memory.early.filter(|(epoch, _)| *epoch == lineage.epoch);
+    let was_early = early.is_some_and(|(_, at)| seen.view.now.saturating_sub(at) >= EARLY_RETRY);
+    if was_early || following.io {
+        seen.memory.early = None;
+    }
     if following.io && following.sql {
         seen.memory.started_at = None;
     } else if was_early

@@ -149,8 +149,8 @@ pub struct Memory {
     pub(crate) stopped_in: Option<Incarnation>,
     /// When replication that does not run, without an error, was last started.
     pub(crate) started_at: Option<Millis>,
-    /// The epoch whose primary this node was told to follow before it opened writes.
-    pub(crate) early: Option<Epoch>,
+    /// The epoch whose primary this node was told to follow before it opened writes, and when.
+    pub(crate) early: Option<(Epoch, Millis)>,
     /// The epoch in which this node was last told to take a copy of the primary, with its incarnation then. Telling
     /// it makes a new one, and beginning on the copy another.
     pub(crate) copied: Option<(Epoch, Incarnation)>,

@@ -273,6 +273,11 @@ fn pinned_later() -> Vec<(&'static str, u64, Vec<Fault>)> {
                 at(23776, 8732, Kind::ForeignData(1)),
             ],
         ),
+        (
+            "who was handed the lease applied under waiting for acknowledgements, which nobody could give",
+            279,
+            vec![at(8909, 2070, PauseHost(1)), at(10037, 4101, Switchover(Some(1)))],
+        ),
     ]
 }
 

@@ -237,7 +237,9 @@ impl World {
         if self.defers(node, event) {
             return;
         }
-        if self.nodes[node].disk_stalls > 0 {
+        // What is applied is committed, and commits wait for acknowledgements here. Those that could give one may have it
+        // already, and then give none.
+        if self.nodes[node].disk_stalls > 0 || self.nodes[node].server.waits.is_some() {
             self.after(300, event);
             return;
         }
