@@ -144,6 +144,17 @@ impl<R: Read> Frames<R> {
         Ok(frames)
     }
 
+    /// A log from the event at `offset` on, where the source begins.
+    pub(crate) fn part(source: R, options: ReadOptions, format: &Format, offset: u64) -> Self {
+        let is_described = true;
+        Self { offset, is_described, ..Self::new(source, options, format.clone(), false) }
+    }
+
+    /// Passes over what may be the middle of an event, to the next one that is beyond doubt.
+    pub(crate) fn seek(&mut self) -> Result<(), ReadError> {
+        if self.fill(1)? { self.resync(DamageReason::Header, String::new()) } else { Ok(()) }
+    }
+
     /// Events inside a compressed transaction, which itself is at `offset`.
     pub(crate) fn inner(source: R, options: ReadOptions, format: &Format, offset: u64) -> Self {
         let format = format.without_checksums();

@@ -29,6 +29,12 @@ impl EventKind {
     pub(crate) const fn is_known(self) -> bool {
         matches!(self.0, 1..=42 | 160..=172)
     }
+
+    /// Whether it stands before every transaction, in logs of servers that write such events.
+    #[inline]
+    pub(crate) const fn begins_transaction(self) -> bool {
+        matches!(self, Self::GTID | Self::ANONYMOUS_GTID | Self::GTID_TAGGED | Self::MARIADB_GTID)
+    }
 }
 
 kinds! {

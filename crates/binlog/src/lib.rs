@@ -61,6 +61,7 @@ mod json;
 mod json_diff;
 mod kind;
 mod literal;
+mod place;
 mod plain;
 mod predicate;
 mod query;
@@ -92,6 +93,7 @@ pub use header::{Format, Header};
 pub use json::Json;
 pub use json_diff::{DiffAction, JsonDiff, apply};
 pub use kind::EventKind;
+pub use place::Place;
 pub use plain::{Plain, plain};
 pub use predicate::{Predicate, PredicateError};
 pub use query::{Query, Session};
@@ -106,12 +108,12 @@ pub use single::Single;
 pub use sql::{Direction, SESSION, SqlError, statement};
 pub use statement::{Action, Effect, effect};
 pub use stats::{
-    Bucket, Ddl, FileStats, KindStats, RowsPerTransaction, ServerStats, Stats, StatsOptions, StatsReport,
-    TableStats, ThreadStats, Timeline, TopTransaction, Tops, Totals,
+    Bucket, Ddl, FileStats, KindStats, Part, RowsPerTransaction, ServerStats, Stats, StatsOptions,
+    StatsReport, TableStats, ThreadStats, Timeline, TopTransaction, Tops, Totals,
 };
 pub use table::{Column, ColumnType, Table};
 pub use tables::Tables;
 pub use temporal::{Date, DateTime, Time, Timestamp, utc};
 pub use transaction::{Step, Tracker, Transaction, shortened};
 pub use value::Value;
-pub use walk::{Item, Used, Walked, walk};
+pub use walk::{Item, Stopped, Used, Walked, walk, walk_part};

@@ -81,16 +81,7 @@ fn place<'t>(tokens: &'t [Token<'t>]) -> Parsed<'t, Place> {
         let (number, rest) = rest.split_first().ok_or("the column's number is missing")?;
         return Ok((Place::Number(position(number.text)?), rest));
     }
-    match first.kind {
-        TokenKind::Word | TokenKind::QuotedIdent => Ok((Place::Name(unquote(first.text)), rest)),
-        TokenKind::String
-        | TokenKind::Number
-        | TokenKind::Punct
-        | TokenKind::Comment
-        | TokenKind::Hint
-        | TokenKind::Executable
-        | TokenKind::Space => Err("a column is missing"),
-    }
+    first.identifier().map(|name| (Place::Name(name), rest)).ok_or("a column is missing")
 }
 
 fn position(number: &str) -> Result<usize, &'static str> {

@@ -1,6 +1,6 @@
 //! What a statement in the log does to which tables, by its first words. It checks no grammar.
 
-use sqltext::{Token, TokenKind, lex, unquote};
+use sqltext::{Token, TokenKind, lex};
 
 /// Tokens looked at: enough for a DROP of hundreds of tables.
 const TOKENS_MAX: usize = 2000;
@@ -159,17 +159,10 @@ impl Words<'_> {
         self.advance();
     }
 
-    fn is_name(&self) -> bool {
-        self.peek().is_some_and(|token| matches!(token.kind, TokenKind::Word | TokenKind::QuotedIdent))
-    }
-
     fn part(&mut self) -> Option<String> {
-        if !self.is_name() {
-            return None;
-        }
-        let name = self.peek().map(|token| unquote(token.text));
+        let name = self.peek()?.identifier()?;
         self.advance();
-        name
+        Some(name)
     }
 
     /// A table's name, with its database.

@@ -3,6 +3,7 @@
 //! Rows are counted by their lengths, without decoding values, and memory does not grow with the log.
 
 mod histogram;
+mod part;
 mod report;
 mod timeline;
 mod top;
@@ -19,6 +20,7 @@ use crate::transaction::{Step, Tracker, Transaction, shortened};
 use crate::walk::{Item, Used, Walked};
 
 pub use histogram::RowsPerTransaction;
+pub use part::Part;
 pub use report::{Ddl, FileStats, KindStats, ServerStats, StatsReport, TableStats, ThreadStats, Totals};
 pub use timeline::{Bucket, Timeline};
 pub use top::{TopTransaction, Tops};
@@ -57,6 +59,12 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    const fn absorb(&mut self, other: &Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+    }
+
     const fn add(&mut self, verb: Verb, rows: u64) {
         match verb {
             Verb::Insert => self.inserted += rows,
@@ -100,6 +108,7 @@ struct Share {
 /// Counts events as they come.
 #[derive(Debug)]
 pub struct Stats {
+    options: StatsOptions,
     files: Vec<FileStats>,
     tracker: Tracker,
     tables: Vec<PerTable>,
@@ -128,6 +137,7 @@ impl Stats {
     #[must_use]
     pub fn new(options: StatsOptions) -> Self {
         Self {
+            options,
             files: Vec::new(),
             tracker: Tracker::default(),
             tables: Vec::new(),
@@ -320,9 +330,12 @@ impl Stats {
 impl Share {
     const fn add(&mut self, changes: &Changes) {
         self.transactions += 1;
-        self.changes.inserted += changes.inserted;
-        self.changes.updated += changes.updated;
-        self.changes.deleted += changes.deleted;
+        self.changes.absorb(changes);
+    }
+
+    const fn absorb(&mut self, other: &Self) {
+        self.transactions += other.transactions;
+        self.changes.absorb(&other.changes);
     }
 }
 

@@ -21,6 +21,10 @@ pub struct Tables {
     direct: Vec<(u64, usize)>,
     slots: HashMap<(String, String), usize>,
     versions: u64,
+    /// The most that were kept at once.
+    most: usize,
+    /// Whether some were forgotten.
+    has_forgotten: bool,
 }
 
 impl Default for Tables {
@@ -31,6 +35,8 @@ impl Default for Tables {
             direct: vec![(u64::MAX, 0); DIRECT],
             slots: HashMap::new(),
             versions: 0,
+            most: 0,
+            has_forgotten: false,
         }
     }
 }
@@ -100,7 +106,39 @@ impl Tables {
             None => self.known.push((body.to_vec(), table)),
         }
         self.by_id.insert(id, at);
+        self.most = self.most.max(self.known.len());
         Ok(at)
+    }
+
+    /// Whether reading on with these would have met no limit that reading with `next` did not meet.
+    pub(crate) fn can_take(&self, next: &Self) -> bool {
+        self.known.len() + next.most < TABLES_MAX && self.slots.len() + next.slots.len() < NAMES_MAX
+    }
+
+    /// Takes over what the part of the log behind this one was read with, and tells the new place of each name.
+    pub(crate) fn go_on(&mut self, next: Self) -> Vec<usize> {
+        let mut places = vec![0; next.slots.len()];
+        for (name, slot) in next.slots {
+            let names = self.slots.len();
+            if let Some(place) = places.get_mut(slot) {
+                *place = *self.slots.entry(name).or_insert(names);
+            }
+        }
+        if next.has_forgotten {
+            self.forget();
+        }
+        for (body, mut table) in next.known {
+            self.versions += 1;
+            table.version = self.versions;
+            table.slot = places.get(table.slot).copied().unwrap_or_default();
+            let at = *self.by_id.entry(table.id).or_insert(self.known.len());
+            match self.known.get_mut(at) {
+                Some(known) => *known = (body, table),
+                None => self.known.push((body, table)),
+            }
+        }
+        self.most = self.most.max(next.most).max(self.known.len());
+        places
     }
 
     /// Databases and names of all tables met, each at its place.
@@ -119,6 +157,7 @@ impl Tables {
         self.known.clear();
         self.by_id.clear();
         self.direct.fill((u64::MAX, 0));
+        self.has_forgotten = true;
     }
 }
 

@@ -80,10 +80,7 @@ impl Tracker {
     pub fn see<'a>(&mut self, item: &Item<'a>) -> Result<(Step<'a>, bool), DecodeError> {
         let kind = item.header.kind;
         match kind {
-            EventKind::GTID
-            | EventKind::ANONYMOUS_GTID
-            | EventKind::GTID_TAGGED
-            | EventKind::MARIADB_GTID => {
+            _ if kind.begins_transaction() => {
                 self.begin(item)?;
                 Ok((Step::Begins, false))
             }
@@ -133,6 +130,13 @@ impl Tracker {
     /// Ends the log: what is still open stays without an end, and is given up.
     pub fn end_log(&mut self) {
         self.unfinished += u64::from(self.current.take().is_some());
+    }
+
+    /// Goes on where another one, which began with a transaction, has stopped.
+    pub(crate) fn go_on(&mut self, next: Self) {
+        self.end_log();
+        self.unfinished += next.unfinished;
+        self.current = next.current;
     }
 
     fn begin(&mut self, item: &Item<'_>) -> Result<(), DecodeError> {

@@ -11,6 +11,7 @@ use crate::event::{self, Event};
 use crate::frames::{Damages, EVENT_BYTES_MAX, Frame, Frames, ReadOptions};
 use crate::header::{Format, HEADER_BYTES, Header};
 use crate::kind::EventKind;
+use crate::place::Place;
 use crate::rows::{self, NO_TABLE, Rows};
 use crate::table::Table;
 use crate::tables::Tables;
@@ -85,6 +86,24 @@ pub struct Walked {
     pub format: Format,
 }
 
+impl Walked {
+    /// Takes over how the walk of the part behind this one ended.
+    pub(crate) fn go_on(&mut self, next: Self) {
+        self.bytes = next.bytes;
+        self.damages.absorb(next.damages);
+        self.format = next.format;
+    }
+}
+
+/// How a walk through a part ended.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    /// What was read, from the log's beginning on; damage is that of the part.
+    pub walked: Walked,
+    /// Where the next part begins; none at the log's end.
+    pub at: Option<Place>,
+}
+
 /// What an event was used for; an error counts as damage there.
 pub type Used = Result<ControlFlow<()>, DecodeError>;
 
@@ -96,13 +115,45 @@ pub fn walk<R: Read>(
     source: R,
     options: ReadOptions,
     tables: &mut Tables,
-    mut on: impl FnMut(&Item<'_>) -> Used,
+    on: impl FnMut(&Item<'_>) -> Used,
 ) -> Result<Walked, ReadError> {
-    tables.forget();
-    let mut frames = Frames::file(source, options)?;
-    let mut fragments = Vec::new();
+    walk_part(source, &Place::default(), &[], options, tables, on).map(|stopped| stopped.walked)
+}
+
+/// Reads a part of a log: from a place, where `source` begins, to the first one of `until` that an event begins at,
+/// or to the log's end. That event is not given.
+///
+/// # Errors
+/// When it is not a readable log, or is damaged and damage is not to be passed over.
+pub fn walk_part<R: Read>(
+    source: R,
+    from: &Place,
+    until: &[Place],
+    options: ReadOptions,
+    tables: &mut Tables,
+    mut on: impl FnMut(&Item<'_>) -> Used,
+) -> Result<Stopped, ReadError> {
+    let mut frames = if from.offset == 0 {
+        tables.forget();
+        Frames::file(source, options)?
+    } else {
+        Frames::part(source, options, &from.format, from.offset)
+    };
+    let mut fragments = from.pieces.clone();
+    let mut stops = until.iter().map(Place::offset);
+    let mut stop = stops.next().unwrap_or(u64::MAX);
     while let Some((frame, format)) = frames.next()? {
         let offset = frame.offset;
+        // One that an event spans, or damage, is left out.
+        while stop < offset {
+            stop = stops.next().unwrap_or(u64::MAX);
+        }
+        if offset == stop {
+            let format = frames.format().clone();
+            let at = Some(Place { offset, format: format.clone(), pieces: fragments });
+            let walked = Walked { bytes: offset, damages: frames.into_damages(), format };
+            return Ok(Stopped { walked, at });
+        }
         let bytes = u64::from(frame.header.event_bytes);
         let end = offset + bytes;
         let used = match frame.header.kind {
@@ -130,7 +181,7 @@ pub fn walk<R: Read>(
         }
     }
     let (bytes, format) = (frames.offset(), frames.format().clone());
-    Ok(Walked { bytes, damages: frames.into_damages(), format })
+    Ok(Stopped { walked: Walked { bytes, damages: frames.into_damages(), format }, at: None })
 }
 
 fn damage(offset: u64, bytes: u64, error: &DecodeError) -> Damage {

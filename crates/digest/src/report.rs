@@ -333,6 +333,13 @@ impl GroupBy {
 }
 
 impl Figures {
+    /// Their numbers: those named first, in that order, the others by name.
+    pub(crate) fn metrics_from(&self, first: &[&str]) -> Vec<(&String, &Metric)> {
+        let mut ordered: Vec<_> = self.metrics.iter().collect();
+        ordered.sort_by_key(|(name, _)| first.iter().position(|it| it == name).unwrap_or(first.len()));
+        ordered
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "rates are approximate")]
     fn new(class: &Class, names: &Names, total: &Class) -> Self {
         let name = |attribute: Attribute| names.name(attribute).to_owned();

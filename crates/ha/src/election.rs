@@ -68,7 +68,7 @@ pub(crate) fn elect(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>)
     let named = leader.and_then(|leader| leader.released.as_ref()).and_then(|release| release.to.as_ref());
     let handed_to_me = lineage.handover.is_some() && named == Some(seen.view.me);
     if let (Some(_), Some(to), false) = (&lineage.handover, named, handed_to_me) {
-        let waited = seen.memory.leaderless_since.map_or(0, |since| seen.view.now.saturating_sub(since));
+        let waited = seen.memory.leaderless_for(seen.view.now);
         if waited < seen.policy.patience && seen.view.local.frozen.is_none() {
             return Decision::rest(format!("{last}; {to} is to take it"));
         }
@@ -92,7 +92,7 @@ pub(crate) fn start_role(seen: &Seen<'_>, lineage: &Lineage) -> StartRole {
 
 fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &str) -> Decision {
     let lineage = &state.lineage;
-    let waited = seen.memory.leaderless_since.map_or(0, |since| seen.view.now.saturating_sub(since));
+    let waited = seen.memory.leaderless_for(seen.view.now);
     if let Some(forced) = forced(seen, state) {
         return force(seen, state, leader, forced);
     }
@@ -148,7 +148,7 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
 
 /// The node whose writes the history is: it holds all it acknowledged. It comes back when no other takes over.
 fn come_back(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &str) -> Decision {
-    let waited = seen.memory.leaderless_since.map_or(0, |since| seen.view.now.saturating_sub(since));
+    let waited = seen.memory.leaderless_for(seen.view.now);
     let named = leader.and_then(|leader| leader.released.as_ref()).and_then(|release| release.to.as_ref());
     let asked = named == Some(seen.view.me)
         || request(seen)
@@ -366,7 +366,7 @@ fn acceptable_loss(seen: &Seen<'_>, lineage: &Lineage, known: &GtidSet) -> Resul
         }
         Durability::Available { max_loss_transactions } => max_loss_transactions,
     };
-    let waited = seen.memory.leaderless_since.map_or(0, |since| seen.view.now.saturating_sub(since));
+    let waited = seen.memory.leaderless_for(seen.view.now);
     if seen.fresh(&lineage.primary).is_some() && waited < seen.policy.head_start * 2 {
         return Err(format!("{} reports and may come back without any loss", lineage.primary));
     }

@@ -195,6 +195,11 @@ impl Memory {
         self.cut_off_since.map_or(0, |since| now.saturating_sub(since))
     }
 
+    /// How long nobody has led.
+    pub(crate) fn leaderless_for(&self, now: Millis) -> Millis {
+        self.leaderless_since.map_or(0, |since| now.saturating_sub(since))
+    }
+
     /// How long the store has been read. A store that was put back to an earlier time is seen as such only by who read
     /// it before and after; a lease from before has run out when it has been read for the length of one.
     pub(crate) fn contact_for(&self, now: Millis) -> Millis {

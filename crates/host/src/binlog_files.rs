@@ -29,6 +29,57 @@ pub fn open_log(path: &Path) -> Result<Box<dyn Read + Send>, FileError> {
     Ok(Box::new(file))
 }
 
+/// A log on disk, which is read at several places at once.
+#[derive(Debug)]
+pub struct LogFile {
+    file: File,
+    bytes: u64,
+}
+
+impl LogFile {
+    /// Opens a regular file; none for anything else, such as standard input, which is read once only.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be read.
+    pub fn open(path: &Path) -> Result<Option<Self>, FileError> {
+        let failed = |source| FileError::Io { operation: "open", path: path.to_owned(), source };
+        // A pipe that was opened and closed again would be broken for who writes it.
+        if path == Path::new("-") || !std::fs::metadata(path).map_err(failed)?.is_file() {
+            return Ok(None);
+        }
+        let file = File::open(path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        Ok(Some(Self { file, bytes }))
+    }
+
+    /// Its bytes as it was opened.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What is in it from an offset on.
+    #[must_use]
+    pub const fn from(&self, offset: u64) -> LogRest<'_> {
+        LogRest { file: &self.file, offset }
+    }
+}
+
+/// A log from an offset on.
+#[derive(Debug)]
+pub struct LogRest<'f> {
+    file: &'f File,
+    offset: u64,
+}
+
+impl Read for LogRest<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += u64::try_from(read).unwrap_or(0);
+        Ok(read)
+    }
+}
+
 /// Records that are written one after the other and read from the last to the first.
 ///
 /// The file has no name and is gone when this is dropped, or the process killed.
@@ -172,6 +223,28 @@ mod tests {
             }
             assert_eq!(backwards.next_record().unwrap(), None);
         }
+    }
+
+    #[test]
+    fn a_log_is_read_at_several_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        File::create(&path).unwrap().write_all(b"0123456789").unwrap();
+        let log = LogFile::open(&path).unwrap().unwrap();
+        assert_eq!(log.bytes(), 10);
+        let (mut begin, mut end, mut behind) = (log.from(0), log.from(7), log.from(20));
+        let mut two = [0; 2];
+        for expected in [b"01", b"23"] {
+            begin.read_exact(&mut two).unwrap();
+            assert_eq!(&two, expected);
+        }
+        let mut rest = String::new();
+        end.read_to_string(&mut rest).unwrap();
+        behind.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "789");
+        assert!(LogFile::open(folder.path()).unwrap().is_none());
+        assert!(LogFile::open(Path::new("-")).unwrap().is_none());
+        assert!(LogFile::open(&folder.path().join("none")).is_err());
     }
 
     #[test]

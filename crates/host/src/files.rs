@@ -332,6 +332,16 @@ pub fn ensure_dir(path: &Path, ownership: &Ownership) -> Result<(), FileError> {
         .map_err(|errno| failed("change the mode of", path, errno.into()))
 }
 
+/// Adds a line to the end of a file, made with this mode where there is none, and waits until it is on the disk.
+///
+/// # Errors
+/// The system refuses.
+pub fn append_line(path: &Path, line: &str, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).mode(mode).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())?;
+    file.sync_data()
+}
+
 /// Removes a regular file (or a link, not what it points to) for good; one that is not there is no error.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 //! Tables behind views, triggers and foreign keys are not known here.
 
 use facts::MetadataObject;
-use sqltext::{Token, TokenKind, lex, unquote};
+use sqltext::{Token, lex};
 
 /// Words looked at of one statement: what locks tables names them early, except for huge reads.
 const WORDS_MAX: usize = 2_000;
@@ -46,7 +46,7 @@ pub(crate) fn dropped_database(statement: &str) -> Option<String> {
     if !verb.is_word("DROP") || !is_any(kind, &["DATABASE", "SCHEMA"]) {
         return None;
     }
-    name(words.iter().skip(2).find(|word| !is_any(word, BETWEEN))?)
+    words.iter().skip(2).find(|word| !is_any(word, BETWEEN))?.identifier()
 }
 
 fn is_definition(verb: &Token<'_>) -> bool {
@@ -59,24 +59,10 @@ fn is_any(word: &Token<'_>, words: &[&str]) -> bool {
 
 /// The table that words begin with.
 fn table(words: &[Token<'_>], db: Option<&str>) -> Option<MetadataObject> {
-    let first = name(words.first()?)?;
+    let first = words.first()?.identifier()?;
     match words {
-        [_, point, second, ..] if point.is_punct(".") => Some(object(&first, &name(second)?)),
+        [_, point, second, ..] if point.is_punct(".") => Some(object(&first, &second.identifier()?)),
         _ => Some(object(db?, &first)),
-    }
-}
-
-fn name(word: &Token<'_>) -> Option<String> {
-    match word.kind {
-        TokenKind::Word => Some(word.text.to_owned()),
-        TokenKind::QuotedIdent => Some(unquote(word.text)),
-        TokenKind::String
-        | TokenKind::Number
-        | TokenKind::Punct
-        | TokenKind::Comment
-        | TokenKind::Hint
-        | TokenKind::Executable
-        | TokenKind::Space => None,
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! A plan holds no secrets, so neither does its log.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use host::files::{self, Ownership};
@@ -88,15 +86,8 @@ impl AuditLog {
             title: step.map(|step| step.title.as_str()),
             detail,
         };
-        let mut line = serde_json::to_vec(&event).unwrap_or_default();
-        line.push(b'\n');
-        let written = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o640)
-            .open(&self.path)
-            .and_then(|mut file| file.write_all(&line).and_then(|()| file.sync_data()));
-        written.map_err(|error| {
+        let line = serde_json::to_string(&event).unwrap_or_default();
+        files::append_line(&self.path, &line, 0o640).map_err(|error| {
             SetupError::refused(
                 format!("the audit log {} cannot be written: {error}", self.path.display()),
                 "apply does nothing that it cannot record; free space or mend the folder's rights",

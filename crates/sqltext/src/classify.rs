@@ -2,7 +2,7 @@
 //!
 //! It reads no further than it must, so a statement it names may still be one that no server accepts.
 
-use crate::{Token, TokenKind, lex, unquote};
+use crate::{Token, TokenKind, lex};
 
 /// Tokens looked at before giving up: enough for every option before the word that decides.
 const MAX_TOKENS: usize = 40;
@@ -187,16 +187,7 @@ impl Words<'_> {
     fn name(&mut self) -> Option<String> {
         let (first, rest) = self.tokens.split_first()?;
         self.tokens = rest;
-        match first.kind {
-            TokenKind::Word | TokenKind::QuotedIdent => Some(unquote(first.text)),
-            TokenKind::String
-            | TokenKind::Number
-            | TokenKind::Punct
-            | TokenKind::Comment
-            | TokenKind::Hint
-            | TokenKind::Executable
-            | TokenKind::Space => None,
-        }
+        first.identifier()
     }
 
     fn qualified_name(&mut self) -> Option<String> {

@@ -52,6 +52,21 @@ impl Token<'_> {
         self.kind == TokenKind::Punct && self.text == punct
     }
 
+    /// The name it is, quotes taken off; none when it can be no name.
+    #[must_use]
+    pub fn identifier(&self) -> Option<String> {
+        match self.kind {
+            TokenKind::Word | TokenKind::QuotedIdent => Some(unquote(self.text)),
+            TokenKind::String
+            | TokenKind::Number
+            | TokenKind::Punct
+            | TokenKind::Comment
+            | TokenKind::Hint
+            | TokenKind::Executable
+            | TokenKind::Space => None,
+        }
+    }
+
     /// Whether it means something to a server: neither space nor comment nor a marker of an executable comment.
     #[must_use]
     pub const fn is_significant(&self) -> bool {

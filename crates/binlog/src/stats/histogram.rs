@@ -70,6 +70,16 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
+    /// Takes over the counts of other transactions.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        for (bin, count) in self.bins.iter_mut().zip(&other.bins) {
+            *bin += count;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+        self.max = self.max.max(other.max);
+    }
+
     fn quantile(&self, percent: u64) -> u64 {
         let wanted = (self.count * percent).div_ceil(100);
         let mut seen = 0;

@@ -64,13 +64,34 @@ impl Clock {
             self.steps.entry(current.seconds).or_default().absorb(&current);
         }
         while self.steps.len() > STEPS_MAX {
-            self.step_seconds = self.step_seconds.saturating_mul(2);
-            let old = std::mem::take(&mut self.steps);
-            for bucket in old.into_values() {
-                let begin = bucket.seconds - bucket.seconds % self.step_seconds;
-                self.steps.entry(begin).or_default().absorb(&Bucket { seconds: begin, ..bucket });
-            }
+            self.widen(self.step_seconds.saturating_mul(2));
         }
+    }
+
+    fn widen(&mut self, step_seconds: u32) {
+        self.step_seconds = step_seconds;
+        for bucket in std::mem::take(&mut self.steps).into_values() {
+            self.put(bucket);
+        }
+    }
+
+    fn put(&mut self, bucket: Bucket) {
+        let begin = bucket.seconds - bucket.seconds % self.step_seconds;
+        self.steps.entry(begin).or_default().absorb(&Bucket { seconds: begin, ..bucket });
+    }
+
+    /// Takes over the changes of other transactions, in steps that began with the same width. The width comes out
+    /// as if they had been added one by one: the least that is narrow enough for all.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.put_away();
+        other.put_away();
+        if other.step_seconds > self.step_seconds {
+            self.widen(other.step_seconds);
+        }
+        for bucket in other.steps.into_values() {
+            self.put(bucket);
+        }
+        self.put_away();
     }
 
     pub(crate) fn report(mut self) -> Timeline {

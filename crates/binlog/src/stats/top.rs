@@ -88,6 +88,20 @@ impl Keeper {
         }
     }
 
+    /// Takes over the transactions of a part of the log behind these. `place` tells where a table is now.
+    pub(crate) fn absorb(&mut self, other: Self, file: usize, place: impl Fn(usize) -> usize) {
+        let lists = [(&mut self.largest, other.largest), (&mut self.longest, other.longest)];
+        for (kept, behind) in lists {
+            for mut one in behind {
+                one.file = file;
+                for slot in &mut one.tables {
+                    *slot = place(*slot);
+                }
+                insert(kept, self.limit, one);
+            }
+        }
+    }
+
     pub(crate) fn report(self, files: &[super::FileStats], name: impl Fn(usize) -> String) -> Tops {
         let shown = |kept: Vec<Kept>| {
             let finish = |kept: Kept| {
@@ -134,8 +148,12 @@ fn keep<'r>(
         statement: (!running.statement.is_empty()).then(|| shortened(&running.statement, STATEMENT_LETTERS)),
     };
     let tables = running.tables.iter().take(TABLES_NAMED).copied().collect();
+    insert(kept, limit, Kept { key, file, tables, shown });
+}
+
+fn insert(kept: &mut Vec<Kept>, limit: usize, one: Kept) {
     // Among equals the earlier one comes first.
-    let at = kept.partition_point(|other| other.key >= key);
-    kept.insert(at, Kept { key, file, tables, shown });
+    let at = kept.partition_point(|other| other.key >= one.key);
+    kept.insert(at, one);
     kept.truncate(limit);
 }

@@ -50,17 +50,17 @@ fn every_row(rows: &Rows<'_>, table: &Table) -> Result<(), binlog::DecodeError> 
 }
 
 /// A generator whose every run is the same.
-struct Seeded(u64);
+pub(crate) struct Seeded(pub(crate) u64);
 
 impl Seeded {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
     }
 
-    fn mutate(&mut self, log: &mut Vec<u8>) {
+    pub(crate) fn mutate(&mut self, log: &mut Vec<u8>) {
         for _ in 0..=self.below(4) {
             let at = self.below(log.len());
             match self.below(6) {

@@ -114,7 +114,13 @@ impl Made {
 
     /// Maps a number to the table `d.NAME (id int primary key, name varchar(100))`.
     pub(crate) fn map(&mut self, id: u8, name: &str) {
-        let mut body = vec![id, 0, 0, 0, 0, 0, 1, 0, 1, b'd', 0];
+        self.map_wide(id.into(), name);
+    }
+
+    /// The same, for any number.
+    pub(crate) fn map_wide(&mut self, id: u16, name: &str) {
+        let [low, high] = id.to_le_bytes();
+        let mut body = vec![low, high, 0, 0, 0, 0, 1, 0, 1, b'd', 0];
         body.push(u8::try_from(name.len()).unwrap());
         body.extend(name.as_bytes());
         body.extend([0, 2, 3, 15, 2, 100, 0, 3]);

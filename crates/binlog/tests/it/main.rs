@@ -17,4 +17,5 @@ mod folded_outside;
 mod hostile;
 mod large;
 mod made;
+mod parts;
 mod whole;

@@ -45,7 +45,7 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
     time_range(total, out)?;
     out.push_str("# Attribute          total     min     max     avg     95%  stddev  median\n");
     out.push_str("# ============     ======= ======= ======= ======= ======= ======= =======\n");
-    for (name, metric) in ordered(total) {
+    for (name, metric) in total.metrics_from(&FIRST) {
         let values = statistics(name, metric).map(|value| format!("{value:>7}")).join(" ");
         writeln!(out, "# {:<12}     {values}", label(name))?;
     }
@@ -91,12 +91,6 @@ const FIRST: [&str; 12] = [
     "Tmp_table_sizes",
     "Query_length",
 ];
-
-fn ordered(figures: &Figures) -> Vec<(&String, &Metric)> {
-    let mut ordered: Vec<_> = figures.metrics.iter().collect();
-    ordered.sort_by_key(|(name, _)| FIRST.iter().position(|it| it == name).unwrap_or(FIRST.len()));
-    ordered
-}
 
 /// Names that it has of its own; of others underscores become spaces. All are cut.
 fn label(name: &str) -> String {
@@ -230,7 +224,7 @@ fn query(report: &Report, class: &ClassReport, out: &mut String) -> std::fmt::Re
     let events = as_f64(figures.events);
     let of_all = whole_percent(events, as_f64(report.total.events));
     writeln!(out, "# {:<12} {of_all:>3} {:>7}", "Count", figures.events)?;
-    for (name, metric) in ordered(figures) {
+    for (name, metric) in figures.metrics_from(&FIRST) {
         let share = whole_percent(metric.share, 1.0);
         let values = statistics(name, metric).map(|value| format!("{value:>7}")).join(" ");
         writeln!(out, "# {:<12} {share:>3} {values}", label(name))?;

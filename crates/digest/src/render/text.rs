@@ -337,9 +337,7 @@ fn numbers(figures: &Figures, total: Option<&Figures>) -> Vec<Vec<String>> {
 /// The numbers that every log has first, the others by name.
 pub(super) fn ordered(figures: &Figures) -> Vec<(&String, &Metric)> {
     let first = ["Query_time", "Lock_time", "Rows_sent", "Rows_examined", "Rows_affected", "Bytes_sent"];
-    let mut ordered: Vec<_> = figures.metrics.iter().collect();
-    ordered.sort_by_key(|(name, _)| first.iter().position(|it| it == name).unwrap_or(first.len()));
-    ordered
+    figures.metrics_from(&first)
 }
 
 fn flags_and_words(figures: &Figures, out: &mut String) -> std::fmt::Result {

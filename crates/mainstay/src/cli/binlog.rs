@@ -64,6 +64,9 @@ pub(crate) struct BinlogStatsArgs {
     /// Width of the timeline's steps.
     #[arg(long, value_enum, default_value_t = TimelineArg::Minute)]
     pub(crate) timeline: TimelineArg,
+    /// Threads that read a plain file at once; default as many as there are processors. The numbers are the same.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use binlog::{Item, ReadError, ReadOptions, Tables, Used, Walked};
+use host::binlog_files::LogFile;
 use server::{BinlogDump, Connection, DumpEvent, DumpFrom, Limits, ServerError, Sql};
 use tokio::sync::mpsc;
 
@@ -66,6 +67,14 @@ impl Logs {
         }
     }
 
+    /// The file of the log that [`Logs::next`] has named; none where it can only be read from its beginning to its
+    /// end.
+    pub(crate) fn file(&self) -> Result<Option<(LogFile, &Path)>, Failure> {
+        let Self::Files { paths, next } = self else { return Ok(None) };
+        let Some(path) = next.checked_sub(1).and_then(|at| paths.get(at)) else { return Ok(None) };
+        Ok(LogFile::open(path)?.map(|file| (file, path.as_path())))
+    }
+
     /// Reads the log that [`Logs::next`] has named.
     pub(crate) fn walk(
         &mut self,
@@ -96,7 +105,8 @@ impl Logs {
     }
 }
 
-fn failed(error: ReadError, log: &dyn std::fmt::Display) -> Failure {
+/// A log that could not be read, with what to do about it.
+pub(crate) fn failed(error: ReadError, log: &dyn std::fmt::Display) -> Failure {
     let hint = error.hint();
     Failure::new(anyhow::Error::new(error).context(log.to_string()), hint)
 }

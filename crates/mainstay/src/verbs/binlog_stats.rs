@@ -1,15 +1,23 @@
-//! `mainstay binlog stats`: what logs changed, counted.
+//! `mainstay binlog stats`: what logs changed, counted, by several threads where a log can be cut.
 
 use std::fmt;
+use std::thread::{self, ScopedJoinHandle};
 
-use binlog::{OnDamage, Stats, StatsOptions, StatsReport, Tables, TopTransaction, utc};
+use binlog::{
+    OnDamage, Part, Place, ReadOptions, Stats, StatsOptions, StatsReport, Tables, TopTransaction, Walked,
+    utc, walk_part,
+};
+use host::binlog_files::LogFile;
 use serde::Serialize;
 
 use crate::cli::{BinlogStatsArgs, TimelineArg};
-use crate::failure::Verb;
+use crate::failure::{Failure, Verb};
 use crate::output::{self, Format};
 use crate::verbs::binlog as logs;
-use crate::verbs::binlog_source::Logs;
+use crate::verbs::binlog_source::{Logs, failed};
+
+/// A thread is not worth fewer bytes.
+const PART_BYTES_MIN: u64 = 8 << 20;
 
 #[derive(Serialize)]
 #[serde(transparent)]
@@ -26,16 +34,72 @@ pub(crate) fn run(format: Format, args: &BinlogStatsArgs, mut source: Logs) -> V
         TimelineArg::Minute => 60,
         TimelineArg::Hour => 3600,
     };
+    let threads = args
+        .threads
+        .map_or_else(|| thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from);
     let mut tables = Tables::default();
     let mut stats = Stats::new(StatsOptions { top: args.top, step_seconds });
     while let Some(log) = source.next() {
         stats.begin_log(&log.name);
-        let walked = source.walk(options, &mut tables, |item| stats.see(item))?;
+        let walked = match in_parts(&source, options, threads, &mut tables, &mut stats)? {
+            Some(walked) => walked,
+            None => source.walk(options, &mut tables, |item| stats.see(item))?,
+        };
         stats.end_log(walked);
     }
     let shown = Shown { report: stats.report(&tables), top: args.top };
     output::result(format, &shown);
     Ok(logs::told(&shown.report.damages))
+}
+
+/// Reads a log by several threads, a part each; none where it is to be read in one go.
+fn in_parts(
+    source: &Logs,
+    options: ReadOptions,
+    threads: usize,
+    tables: &mut Tables,
+    stats: &mut Stats,
+) -> Result<Option<Walked>, Failure> {
+    if threads < 2 {
+        return Ok(None);
+    }
+    let Some((file, path)) = source.file()? else { return Ok(None) };
+    let places = places(&file, options, threads);
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let (first, parts) = thread::scope(|scope| {
+        let mut readers = Vec::new();
+        for (at, from) in places.iter().enumerate() {
+            let until = places.get(at + 1..).unwrap_or_default();
+            let (rest, stats) = (file.from(from.offset()), stats.for_part());
+            readers.push(scope.spawn(move || Part::read(rest, from, until, options, stats)));
+        }
+        let first =
+            walk_part(file.from(0), &Place::default(), &places, options, tables, |item| stats.see(item));
+        let parts: Result<Vec<Part>, _> = readers.into_iter().map(ScopedJoinHandle::join).collect();
+        (first, parts)
+    });
+    let Ok(parts) = parts else {
+        return Err(Failure::said("a thread that read the log has failed", "try with --threads 1"));
+    };
+    let walked =
+        first.and_then(|first| stats.join(tables, first, parts, options, |offset| file.from(offset)));
+    walked.map(Some).map_err(|error| failed(error, &path.display()))
+}
+
+/// Where to cut a log into about equal parts; nowhere if it is small, packed, or has no GTID events.
+fn places(file: &LogFile, options: ReadOptions, threads: usize) -> Vec<Place> {
+    let threads = u64::try_from(threads).unwrap_or(1);
+    let parts = threads.min(file.bytes() / PART_BYTES_MIN).max(1);
+    if parts < 2 {
+        return Vec::new();
+    }
+    let Some(first) = Place::first(file.from(0), options) else { return Vec::new() };
+    let near = (1..parts).map(|part| file.bytes() / parts * part);
+    let mut places: Vec<Place> = near.filter_map(|near| first.next(file.from(near), near, options)).collect();
+    places.dedup();
+    places
 }
 
 impl fmt::Display for Shown {

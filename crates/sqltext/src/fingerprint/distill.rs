@@ -2,7 +2,7 @@
 //!
 //! `SELECT UNION orders users` and the like, as pt-query-digest has it for common statements.
 
-use crate::lex::{Token, TokenKind, lex, unquote};
+use crate::lex::{Token, TokenKind, lex};
 
 /// Tables named; a statement that names more is as well told by these.
 const TABLES_MAX: usize = 20;
@@ -161,20 +161,9 @@ fn name_list(mut words: &[Token<'_>], takes_list: bool, tables: &mut Vec<String>
 
 /// The name `a`, `a.b` that words begin with, without backticks, and how many words it is.
 fn name(words: &[Token<'_>]) -> (String, usize) {
-    let part = |token: &Token<'_>| match token.kind {
-        TokenKind::Word => Some(token.text.to_owned()),
-        TokenKind::QuotedIdent => Some(unquote(token.text)),
-        TokenKind::Space
-        | TokenKind::Comment
-        | TokenKind::Hint
-        | TokenKind::Executable
-        | TokenKind::String
-        | TokenKind::Number
-        | TokenKind::Punct => None,
-    };
-    let Some(first) = words.first().and_then(part) else { return (String::new(), 0) };
+    let Some(first) = words.first().and_then(Token::identifier) else { return (String::new(), 0) };
     match words {
-        [_, point, second, ..] if point.text == "." => match part(second) {
+        [_, point, second, ..] if point.text == "." => match second.identifier() {
             Some(second) => (format!("{first}.{second}"), 3),
             None => (first, 1),
         },
