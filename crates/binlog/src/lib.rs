@@ -114,6 +114,6 @@ pub use stats::{
 pub use table::{Column, ColumnType, Table};
 pub use tables::Tables;
 pub use temporal::{Date, DateTime, Time, Timestamp, utc};
-pub use transaction::{Step, Tracker, Transaction, shortened};
+pub use transaction::{Extent, Step, Tracker, Transaction, shortened};
 pub use value::Value;
 pub use walk::{Item, Stopped, Used, Walked, walk, walk_part};

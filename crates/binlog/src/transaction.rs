@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::DecodeError;
 use crate::event::{self, Event};
-use crate::gtid::Gtid;
+use crate::gtid::{Gtid, Start};
 use crate::kind::EventKind;
 use crate::query::Query;
 use crate::rows::Rows;
@@ -34,8 +34,41 @@ pub struct Transaction {
     pub is_ddl: bool,
     /// Whether it ends with a ROLLBACK, as one does that also changed tables without transactions.
     pub is_rolled_back: bool,
+    extent: Extent,
+}
+
+/// How far a transaction goes, told from its start and from the statements logged of it as text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
     is_open: bool,
     is_standalone: bool,
+}
+
+impl Extent {
+    /// That of a transaction that begins with this event.
+    #[must_use]
+    pub fn of_start(kind: EventKind, start: &Start) -> Self {
+        // MariaDB writes no BEGIN.
+        let is_open = kind == EventKind::MARIADB_GTID && !start.is_standalone;
+        Self { is_open, is_standalone: start.is_standalone }
+    }
+
+    /// Takes a statement of it in: whether the transaction ends with it.
+    pub fn ends_with(&mut self, statement: &[u8]) -> bool {
+        match control(statement) {
+            Control::Begin => {
+                self.is_open = true;
+                false
+            }
+            Control::End => true,
+            Control::Inside => false,
+            Control::None => {
+                // MySQL logs CREATE TABLE ... SELECT as one transaction that begins with the CREATE.
+                self.is_open |= ends_with(statement, b"START TRANSACTION");
+                self.is_standalone || !self.is_open
+            }
+        }
+    }
 }
 
 impl Transaction {
@@ -144,6 +177,7 @@ impl Tracker {
         let Event::Start(start) = event::decode(&item.header, item.format, item.body)? else { return Ok(()) };
         let seconds = item.header.timestamp_seconds;
         let committed = start.commit_micros.and_then(|micros| u32::try_from(micros / 1_000_000).ok());
+        let extent = Extent::of_start(item.header.kind, &start);
         self.current = Some(Transaction {
             gtid: start.gtid,
             offset: item.offset,
@@ -155,9 +189,7 @@ impl Tracker {
             events: 1,
             is_ddl: start.is_ddl,
             is_rolled_back: false,
-            // MariaDB writes no BEGIN.
-            is_open: item.header.kind == EventKind::MARIADB_GTID && !start.is_standalone,
-            is_standalone: start.is_standalone,
+            extent,
         });
         Ok(())
     }
@@ -191,23 +223,14 @@ impl Tracker {
         if query.thread_id != 0 {
             current.thread_id = Some(query.thread_id);
         }
+        let ends = current.extent.ends_with(&query.statement);
         Ok(match control(&query.statement) {
-            Control::Begin => {
-                current.is_open = true;
-                (Step::Inside, false)
-            }
+            Control::Begin | Control::Inside => (Step::Inside, ends),
             Control::End => {
                 current.is_rolled_back = starts_with(&query.statement, b"ROLLBACK");
-                (Step::Inside, true)
+                (Step::Inside, ends)
             }
-            Control::Inside => (Step::Inside, false),
-            Control::None => {
-                // MySQL logs CREATE TABLE ... SELECT as one transaction that begins with the CREATE.
-                let opens = ends_with(&query.statement, b"START TRANSACTION");
-                current.is_open |= opens;
-                let ends = current.is_standalone || !current.is_open;
-                (Step::Statement(query), ends)
-            }
+            Control::None => (Step::Statement(query), ends),
         })
     }
 }

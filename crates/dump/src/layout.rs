@@ -197,8 +197,12 @@ fn parse_part(name: &str) -> Option<Part> {
     }
     let mut fields = rest.split('.');
     let table = named(fields.next()?)?;
-    // Without a number: a table that mydumper wrote in one piece.
-    let number = fields.next().map_or(Some(0), digits)?;
+    // Without a number: a table that mydumper wrote in one piece. A definition that names no table is none.
+    let number = match fields.next() {
+        Some(number) => digits(number)?,
+        None if table.starts_with("-schema") => return None,
+        None => 0,
+    };
     let below = match fields.next() {
         Some(below) => Some(digits(below)?),
         None => None,

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use binlog::{Event, EventKind, Format, Single};
+use binlog::{Event, EventKind, Extent, Format, Single};
 use blob::Writer;
 use bytes::Bytes;
 use flavor::GtidSet;
@@ -53,6 +53,8 @@ pub(crate) struct Cutter {
     has_holes: bool,
     open: Option<OpenSegment>,
     held: Held,
+    /// Of the transaction that has begun last; none behind its end.
+    extent: Option<Extent>,
     /// Time of the latest event.
     pub(crate) last_seconds: Option<u32>,
 }
@@ -115,6 +117,7 @@ impl Cutter {
             has_holes,
             open: None,
             held: Held::default(),
+            extent: None,
             last_seconds: None,
         };
         if let Some(head) = cutter.cursor.head.clone() {
@@ -158,6 +161,7 @@ impl Cutter {
         self.cursor.offset = 0;
         self.cursor.head = None;
         self.held = Held::default();
+        self.extent = None;
     }
 
     /// Takes the next event.
@@ -181,6 +185,7 @@ impl Cutter {
                 self.settle(archive).await?;
                 self.held.transactions += 1;
                 if let Event::Start(start) = single.event().map_err(|error| self.event_error(&error))? {
+                    self.extent = Some(Extent::of_start(kind, &start));
                     self.held.seen.extend(start.gtid);
                 }
                 Taken::Inside
@@ -192,6 +197,14 @@ impl Cutter {
                     open.before.extend(&earlier);
                 }
                 Taken::Whole
+            }
+            EventKind::QUERY | EventKind::QUERY_COMPRESSED | EventKind::EXECUTE_LOAD_QUERY => {
+                let event = single.event().map_err(|error| self.event_error(&error))?;
+                let (Event::Query(query) | Event::LoadStatement { query, .. }) = event else {
+                    return Err(self.event_error(&binlog::DecodeError::Bad("a statement that is none")));
+                };
+                let ends = self.extent.as_mut().is_some_and(|extent| extent.ends_with(&query.statement));
+                if ends { Taken::Whole } else { Taken::Inside }
             }
             EventKind::XID | EventKind::TRANSACTION_PAYLOAD | EventKind::XA_PREPARE => Taken::Whole,
             EventKind::ROTATE => {
@@ -205,6 +218,7 @@ impl Cutter {
         let seconds = Some(single.header.timestamp_seconds).filter(|seconds| *seconds > 0);
         self.hold(archive, event, begin, seconds).await?;
         if what != Taken::Inside {
+            self.extent = None;
             self.settle(archive).await?;
         }
         Ok(what)

@@ -20,8 +20,9 @@ mod throttle;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use blob::Place;
+use blob::{BlobError, Place};
 use dump::layout::{FileNames, METADATA_NAME, Part};
 use dump::manifest::{
     BackupKind, DatabaseRecord, DumpOptions, FileRole, LeftOut, MANIFEST_FORMAT, MANIFEST_NAME, Manifest,
@@ -52,8 +53,7 @@ pub async fn create(
     progress: &Arc<Progress>,
 ) -> Result<Manifest, CreateError> {
     control_plane::check(&options.control_plane_files, options.key.is_some())?;
-    let started = Timestamp::now();
-    let id = backup_id(started, &options.label);
+    let (started, id) = free_id(place, &options.label).await?;
     let mut begun = begin(target, limits, options).await?;
     let threads = options.threads.clamp(1, THREADS_MAX);
     let snapshot = snapshot::open(target, limits, threads, options.without_coordinates).await?;
@@ -163,7 +163,20 @@ async fn dump(
 }
 
 /// A backup's id: when it was begun, and of what it is.
-pub(crate) fn backup_id(started: Timestamp, label: &str) -> String {
+/// The time now, and a backup's name made of it that nothing in the place has: of two within one second, the later
+/// one waits for the next.
+pub(crate) async fn free_id(place: &Place, label: &str) -> Result<(Timestamp, String), BlobError> {
+    loop {
+        let now = Timestamp::now();
+        let id = backup_id(now, label);
+        if place.list(&id).await?.is_empty() {
+            return Ok((now, id));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn backup_id(started: Timestamp, label: &str) -> String {
     let label: String = label
         .chars()
         .map(

@@ -27,9 +27,7 @@ use tokio::io::AsyncReadExt as _;
 use crate::create::error::During as _;
 use crate::create::files::Files;
 use crate::create::snapshot::mysql_status;
-use crate::create::{
-    CreateError, CreateOptions, Progress, backup_id, control_plane, metadata, server_record,
-};
+use crate::create::{CreateError, CreateOptions, Progress, control_plane, free_id, metadata, server_record};
 
 /// Longest that the copy may take.
 const COPY_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -52,8 +50,7 @@ pub async fn create(
     progress: &Arc<Progress>,
 ) -> Result<Manifest, CreateError> {
     control_plane::check(&options.control_plane_files, options.key.is_some())?;
-    let started = Timestamp::now();
-    let id = backup_id(started, &options.label);
+    let (started, id) = free_id(place, &options.label).await?;
     let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
     let server = server_record(&mut control).await?;
     let (encryption, sealing) = options.key.as_ref().map(crate::seal::Key::begin).unzip();

@@ -231,6 +231,21 @@ async fn real_the_archive_has_every_byte() {
         let mut connection = logged.connect(0).await;
         work(&mut connection, 9).await;
         segments += logged.once(0).await.unwrap().segments;
+        // Whatever the last event is, its transaction is whole and archived.
+        for last in [
+            "DROP TABLE s.ddl0",
+            "CREATE TABLE s.copied AS SELECT id, v FROM s.t",
+            "CREATE TABLE s.plain (id INT PRIMARY KEY) ENGINE=MyISAM",
+            "INSERT INTO s.plain VALUES (1)",
+            "GRANT SELECT ON s.* TO 'someone'@'localhost'",
+        ] {
+            if last.starts_with("GRANT") {
+                run(&mut connection, &["CREATE USER 'someone'@'localhost'"]).await;
+            }
+            run(&mut connection, &[last]).await;
+            segments += logged.once(0).await.unwrap().segments;
+            logged.compare(0).await;
+        }
         let logs = logged.compare(0).await;
         assert!(logs > 5 && segments > 20, "{vendor}: {logs} logs, {segments} segments");
         // What logs have more than one segment of was made one.

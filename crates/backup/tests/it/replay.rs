@@ -292,7 +292,7 @@ async fn real_a_replay_that_is_ended_anywhere_goes_on() {
         let original = content(&mut source.connect().await).await;
         let other = target(vendor).await;
         let base = base(&source, &Point::End).await;
-        let (mut ends, mut limit) = (0_u32, Duration::from_millis(150));
+        let (mut ends, mut limit) = (0_u32, Duration::from_millis(40));
         let begun = Instant::now();
         loop {
             let target = other.target();
@@ -308,7 +308,7 @@ async fn real_a_replay_that_is_ended_anywhere_goes_on() {
                 Err(_) => ends += 1,
             }
             assert!(begun.elapsed() < Duration::from_secs(120), "it does not get on");
-            limit += Duration::from_millis(60);
+            limit += limit / 4;
             gone(&other).await;
         }
         assert!(ends > 3, "it ended before it was killed: {ends}");

@@ -102,7 +102,10 @@ fn real_checksum_names_rows_and_writes_their_repair() {
             [("orders", "differs"), ("other", "equal")].map(|(table, is)| (table.to_owned(), is.to_owned()));
         assert_eq!(verdicts(&json), expected, "{server}");
 
-        two.sql("node2", &std::fs::read_to_string(&file).unwrap());
+        let statements = std::fs::read_to_string(&file).unwrap();
+        let lab = [("MAINSTAY_LAB_DIR", two.lab.as_str())];
+        let ran = run_with(&["lab", "shell", "t", "node2"], &statements, &lab);
+        assert_eq!(ran.code, Some(0), "{server}: {ran:?}");
         let repaired = two.checksum(&[]);
         assert_eq!(repaired.code, Some(0), "{server}: {repaired:?}");
         let missing = two.checksum(&["--table", "shop.nowhere"]);
