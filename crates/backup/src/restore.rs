@@ -137,6 +137,11 @@ pub async fn restore(
     let names = database_names(&survey, &naming);
     let here = Here::look(target, &names).await?;
     let plan = plan::make(&survey, &naming, &here)?;
+    if plan.databases.is_empty() && plan.tables.is_empty() && plan.objects.is_empty() {
+        // An empty file is what is left of many a backup that was never looked at.
+        let why = "there is no database, table or other object in it: nothing was restored";
+        return Err(RestoreError::Refused(why.to_owned()));
+    }
     check_fixes(&plan, &options.fixes)?;
     let method = match options.method {
         Some(Method::Load) if !here.has_local_infile => {

@@ -249,6 +249,9 @@ async fn real_what_is_damaged_or_in_the_way_is_refused() {
                 "{error}"
             );
         }
+        std::fs::File::create(&cut).unwrap();
+        let error = load(&bench, &cut, Selection::default(), &options()).await.unwrap_err();
+        assert!(error.to_string().contains("no database, table or other object"), "{error}");
         let mut connection = bench.connect().await;
         let databases = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME IN ('many', 'mainstay_restore')";
         assert_eq!(value(&mut connection, databases).await, "0", "nothing was done");

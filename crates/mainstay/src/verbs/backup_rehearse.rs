@@ -165,7 +165,7 @@ impl Drop for Throwaway {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let it = &self.0;
-        writeln!(f, "backup {}, as of {}", it.backup, it.snapshot_taken)?;
+        writeln!(f, "backup {}, as of {:.0}", it.backup, it.snapshot_taken)?;
         writeln!(
             f,
             "restored {} tables with {} rows in {:.1} s; the rows of {} are what the manifest says",
@@ -185,7 +185,11 @@ impl fmt::Display for Report {
         writeln!(f, "checked {} tables in {:.1} s", it.tables_checked, it.phases.check_seconds)?;
         writeln!(f, "recovery time: {:.1} s", it.phases.recovery_seconds)?;
         let (behind, at) = (age(it.recovery_point.behind_seconds), it.recovery_point.at);
-        writeln!(f, "recovery point: {behind} ago, {at} (the last change in the {})", it.recovery_point.of)?;
+        writeln!(
+            f,
+            "recovery point: {behind} ago, {at:.0} (the last change in the {})",
+            it.recovery_point.of
+        )?;
         for problem in &it.problems {
             writeln!(f, "PROBLEM: {problem}")?;
         }

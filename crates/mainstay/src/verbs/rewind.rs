@@ -228,7 +228,7 @@ fn plan_text(f: &mut fmt::Formatter<'_>, plan: &TablePlan) -> fmt::Result {
     }
     writeln!(
         f,
-        "  restore  {} rows ({}) of the backup {}, taken {}",
+        "  restore  {} rows ({}) of the backup {}, taken {:.0}",
         plan.backup_rows,
         size(plan.backup_bytes),
         plan.backup,
@@ -280,7 +280,8 @@ fn rewound_text(f: &mut fmt::Formatter<'_>, rewound: &Rewound) -> fmt::Result {
 fn diff_text(f: &mut fmt::Formatter<'_>, diff: &TableDiff, plan: &TablePlan) -> fmt::Result {
     let (rewound, live) = (&plan.makes, &plan.table);
     if !diff.is_live_there {
-        return writeln!(f, "{rewound} has {} rows; {live} is not there", diff.rewound_rows);
+        let rows = diff.rewound_rows;
+        return writeln!(f, "{rewound} has {rows} rows; {live} is not there: --swap gives it that name");
     }
     writeln!(f, "{rewound} has {} rows, {live} has {}", diff.rewound_rows, diff.live_rows)?;
     for column in &diff.other_columns {

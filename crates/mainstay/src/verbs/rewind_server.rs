@@ -195,7 +195,7 @@ impl fmt::Display for Plan {
         writeln!(f, "would make {} what the server was {}", self.target, self.point)?;
         writeln!(
             f,
-            "1. restore {} ({}), as of {}: {} tables, {} rows; about {}",
+            "1. restore {} ({}), as of {:.0}: {} tables, {} rows; about {}",
             self.backup,
             size(self.backup_bytes),
             self.snapshot_taken,
