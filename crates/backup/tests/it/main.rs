@@ -7,6 +7,7 @@
 )]
 
 mod archive;
+mod archivers;
 mod create;
 mod create_peers;
 mod create_physical;

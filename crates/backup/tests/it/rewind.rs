@@ -105,6 +105,7 @@ async fn archive(bench: &Bench) {
         segment_bytes: 64 << 10,
         accepts_gap: false,
         purge: Purge::Watch,
+        lease: Duration::from_secs(1),
     };
     archive_once(&Archive::new(bench.place()), &options, &mut |_| {}).await.unwrap();
 }

@@ -106,6 +106,21 @@ async fn suite(place: &Place) {
     for number in 0..8 {
         assert!(read(place, &format!("many/{number}"), None).await == bytes(3 << 20, number));
     }
+    // Made by one of many who try at once, and not replaced by who comes later.
+    let creating = (0..8).map(|number| {
+        let place = place.clone();
+        tokio::spawn(
+            async move { place.create("once/only", Bytes::from(format!("by {number}"))).await.unwrap() },
+        )
+    });
+    let mut made = Vec::new();
+    for task in creating.collect::<Vec<_>>() {
+        made.push(task.await.unwrap());
+    }
+    let by = made.iter().position(|made| *made).unwrap();
+    assert_eq!(made.iter().filter(|made| **made).count(), 1, "{made:?}");
+    assert!(!place.create("once/only", Bytes::from_static(b"later")).await.unwrap());
+    assert_eq!(read(place, "once/only", None).await, format!("by {by}").into_bytes());
     let all = names(place, "").await;
     for (name, _) in &all {
         place.delete(name).await.unwrap();
