@@ -114,7 +114,11 @@ fn options(table: &str) -> TableOptions {
     TableOptions {
         database: "shop".to_owned(),
         table: table.to_owned(),
-        as_name: format!("{table}_rewound"),
+        as_name: format!(
+            "{table
+        accepts_cascades: false,
+    }_rewound"
+        ),
         threads: 2,
         memory_bytes: 64 << 20,
         with_binlog: true,
