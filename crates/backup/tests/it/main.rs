@@ -19,3 +19,4 @@ mod rehearse;
 mod replay;
 mod restore;
 mod rewind;
+mod rewind_cascade;

@@ -13,6 +13,7 @@ mod bench;
 mod command_line;
 mod digest;
 mod high_availability;
+mod real_archive;
 mod real_bare_host;
 mod real_binlog;
 mod real_binlog_rollback;
