@@ -30,7 +30,7 @@ const LEASE: Duration = Duration::from_millis(60);
 pub(crate) struct Logged {
     lab: Lab,
     cluster: ClusterState,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     pub(crate) lease: Duration,
 }
 

@@ -20,6 +20,7 @@ mod real_binlog_rollback;
 mod real_checksum;
 mod real_digest;
 mod real_faults;
+mod real_full_disk;
 mod real_keystone;
 mod real_kill;
 mod real_killed;
