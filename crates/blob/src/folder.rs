@@ -302,7 +302,29 @@ impl Sink {
         self.open.take().ok_or_else(|| failed("write", &self.target)(broken()))
     }
 
-    pub(crate) async fn finish(mut self) -> Result<(), BlobError> {
+    pub(crate) async fn finish(self) -> Result<(), BlobError> {
+        let named = self.end(|part, target| {
+            fs::rename(&part.path, target).map_err(failed("rename", &part.path))?;
+            part.keep();
+            Ok(true)
+        });
+        named.await.map(|_| ())
+    }
+
+    /// As [`Self::finish`], unless something has the name already. Whether it was made.
+    pub(crate) async fn finish_new(self) -> Result<bool, BlobError> {
+        self.end(|part, target| match fs::hard_link(&part.path, target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(failed("link", &part.path)(error)),
+        })
+        .await
+    }
+
+    async fn end(
+        mut self,
+        name: impl FnOnce(&mut Part, &Path) -> Result<bool, BlobError> + Send + 'static,
+    ) -> Result<bool, BlobError> {
         let held = self.held.split().freeze();
         let mut open = self.taken()?;
         let target = self.target;
@@ -310,9 +332,9 @@ impl Sink {
             let path = open.part.path.clone();
             open.file.write_all(&held).map_err(failed("write", &path))?;
             open.file.sync_all().map_err(failed("make durable", &path))?;
-            fs::rename(&path, &target).map_err(failed("rename", &path))?;
-            open.part.keep();
-            target.parent().map_or(Ok(()), sync_folder)
+            let is_named = name(&mut open.part, &target)?;
+            target.parent().map_or(Ok(()), sync_folder)?;
+            Ok(is_named)
         })
         .await
     }

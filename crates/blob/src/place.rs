@@ -89,6 +89,27 @@ impl Place {
         writer.finish().await
     }
 
+    /// Makes a small object unless one has the name already; of several who try, one makes it. Whether it was this one:
+    /// the content has to be nobody else's.
+    ///
+    /// # Errors
+    /// As [`Place::put`] and [`Writer::finish`].
+    pub async fn create(&self, name: &str, content: Bytes) -> Result<bool, BlobError> {
+        name::check(name)?;
+        match &self.kind {
+            Kind::Folder(folder) => {
+                let mut sink = folder.put(name).await?;
+                sink.write(content).await?;
+                sink.finish_new().await
+            }
+            Kind::S3(bucket) => {
+                let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
+                let written = Written { bytes, sha256: hex(Sha256::new().chain_update(&content)) };
+                bucket.create(name, content, &written).await
+            }
+        }
+    }
+
     /// Opens an object, whole or from one byte to before another.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig,
 };
 use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
@@ -120,6 +120,23 @@ impl Bucket {
             parts: 0,
             upload: None,
             sending: JoinSet::new(),
+        }
+    }
+
+    /// Makes a small object unless something has the name already. Whether it was made.
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        content: Bytes,
+        written: &Written,
+    ) -> Result<bool, BlobError> {
+        let path = self.path(name)?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&path, PutPayload::from_bytes(content), options).await {
+            Ok(_) => self.see(name, written).await.map(|()| true),
+            // The answer to a first try may have been lost: then it is there, byte for byte.
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(self.reads_back(name, written).await),
+            Err(error) => Err(self.failed("write", name, &error)),
         }
     }
 

@@ -8,7 +8,7 @@ use server::{Connection, Limits, Row, ServerError, Sql, Target};
 
 use crate::column::{Column, Kind};
 use crate::error::ChecksumError;
-use crate::piece::{Key, Piece};
+use crate::piece::{Key, Piece, number};
 use crate::sum::{Sum, Sums};
 use crate::table::{Table, TableName, UniqueKey};
 
@@ -198,11 +198,15 @@ impl Node {
         Ok(found.first().map(|row| key(row, sums.side().key.len())))
     }
 
-    /// The greatest key of a table whose key is one column; none if it is empty.
-    pub(crate) async fn greatest(&mut self, sums: &Sums) -> Result<Option<Key>, ChecksumError> {
-        let Some(sql) = sums.greatest().map_err(crate::piece::PieceError::from)? else { return Ok(None) };
+    /// The least and the greatest number of a table whose key is one integer; none if it is empty.
+    pub(crate) async fn ends(&mut self, sums: &Sums) -> Result<Option<(i128, i128)>, ChecksumError> {
+        let Some(sql) = sums.ends().map_err(crate::piece::PieceError::from)? else { return Ok(None) };
         let found = self.ask(&sql).await?;
-        Ok(found.first().map(|row| key(row, 1)).filter(|key| key.iter().all(Option::is_some)))
+        Ok(found.first().and_then(|row| {
+            let [least, greatest] =
+                ["k0", "k1"].map(|name| number(&vec![row.bytes(name).map(<[u8]>::to_vec)]));
+            least.zip(greatest)
+        }))
     }
 
     /// The values of the one row that a statement finds.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures_util::future::try_join;
 use tokio::sync::mpsc;
 
+use crate::column::Kind;
 use crate::error::ChecksumError;
 use crate::node::Node;
 use crate::pair::{Both, Load, Pair, reach};
@@ -42,17 +43,17 @@ struct Cutter<'s> {
     after: Option<Key>,
     stride: Stride,
     pace: Pace,
-    greatest: Option<i128>,
+    /// The least and the greatest number, where the key is one integer.
+    ends: Option<(i128, i128)>,
     is_last: bool,
 }
 
 impl<'s> Cutter<'s> {
     async fn new(node: &mut Node, sums: &'s Sums, ordered: bool, pace: Pace) -> Result<Self, ChecksumError> {
-        let greatest = match ordered {
-            true => node.greatest(sums).await?.as_ref().and_then(number),
-            false => None,
-        };
-        Ok(Self { sums, ordered, after: None, stride: Stride::new(), pace, greatest, is_last: false })
+        let is_integer =
+            matches!(sums.side().key.as_slice(), [only] if only.kind == Kind::Int && !only.mixed);
+        let ends = if ordered && is_integer { node.ends(sums).await? } else { None };
+        Ok(Self { sums, ordered, after: None, stride: Stride::new(), pace, ends, is_last: false })
     }
 
     /// The next piece; none after the last one, which is open to the end.
@@ -72,10 +73,11 @@ impl<'s> Cutter<'s> {
     }
 
     async fn upper_end(&mut self, node: &mut Node) -> Result<Option<Key>, ChecksumError> {
-        if let (Some(after), Some(greatest)) = (self.after.as_ref().and_then(number), self.greatest)
-            && let Some(upto) = self.stride.next(after, self.pace.rows())
-        {
-            return Ok((upto < greatest).then(|| key_of(upto)));
+        if let Some((least, greatest)) = self.ends {
+            let after = self.after.as_ref().and_then(number).unwrap_or(least.saturating_sub(1));
+            if let Some(upto) = self.stride.next(after, self.pace.rows()) {
+                return Ok((upto < greatest).then(|| key_of(upto)));
+            }
         }
         let rest = Piece::behind(self.after.clone());
         node.key_at(self.sums, &rest, self.pace.rows()).await
@@ -83,8 +85,9 @@ impl<'s> Cutter<'s> {
 
     fn learn(&mut self, piece: &Piece, rows: u64, took_ms: u64) {
         self.pace.learn(rows, took_ms);
-        let Piece::Keys { after: Some(after), upto: Some(upto) } = piece else { return };
-        if let (Some(after), Some(upto)) = (number(after), number(upto)) {
+        let (Some((least, _)), Piece::Keys { after, upto: Some(upto) }) = (self.ends, piece) else { return };
+        let after = after.as_ref().map_or(Some(least.saturating_sub(1)), number);
+        if let (Some(after), Some(upto)) = (after, number(upto)) {
             self.stride.learn(after, upto, rows);
         }
     }

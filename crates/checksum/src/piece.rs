@@ -115,8 +115,8 @@ fn equal(side: &Side, key: &Key) -> Result<String, PieceError> {
 /// many rows on costs half as much as to sum them.
 #[derive(Clone, Copy, Debug)]
 pub struct Stride {
-    /// Rows in the last piece for each number it spanned; none before there was one.
-    density: Option<f64>,
+    /// Rows in the last piece for each number it spanned.
+    density: f64,
 }
 
 /// Below it, a piece of so many numbers could meet a crowd of many times as many rows.
@@ -129,25 +129,27 @@ impl Default for Stride {
 }
 
 impl Stride {
-    /// Before the first piece.
+    /// Before the first piece. No key comes twice, so that so many numbers are at most as many rows.
     #[must_use]
     pub const fn new() -> Self {
-        Self { density: None }
+        Self { density: 1.0 }
     }
 
     /// Learns how many rows a piece had.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub fn learn(&mut self, after: i128, upto: i128, rows: u64) {
         let span = upto.saturating_sub(after).max(1);
-        self.density = Some(rows as f64 / span as f64);
+        self.density = rows as f64 / span as f64;
     }
 
     /// The upper end of a piece of about so many rows; none if it has to be looked for.
     #[must_use]
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
     pub fn next(&self, after: i128, rows: u64) -> Option<i128> {
-        let density = self.density.filter(|density| *density >= DENSITY_MIN)?;
-        let span = (rows as f64 / density.min(1.0)).ceil().max(1.0);
+        if self.density < DENSITY_MIN {
+            return None;
+        }
+        let span = (rows as f64 / self.density.min(1.0)).ceil().max(1.0);
         Some(after.saturating_add(span as i128))
     }
 }
@@ -174,8 +176,9 @@ pub struct Pace {
     rows_max: u64,
 }
 
-/// Pieces of a table at least, if it is large enough for it.
-const PIECES_MIN: u64 = 8;
+/// Pieces of a table at least, if it is large enough for it: while the last one is summed on the target, the source has
+/// nothing to do.
+const PIECES_MIN: u64 = 32;
 /// No fewer rows: a piece costs two round trips.
 const ROWS_MIN: u64 = 2_000;
 const ROWS_FIRST: u64 = 10_000;
@@ -257,7 +260,7 @@ mod tests {
     #[test]
     fn a_sparse_key_is_looked_up_instead() {
         let mut stride = Stride::new();
-        assert_eq!(stride.next(0, 100), None);
+        assert_eq!(stride.next(0, 100), Some(100));
         stride.learn(0, 100, 100);
         assert_eq!(stride.next(100, 50), Some(150));
         stride.learn(0, 200, 100);
@@ -276,11 +279,11 @@ mod tests {
         assert_eq!(pace.rows(), 20_000);
         pace.learn(20_000, 60_000);
         assert_eq!(pace.rows(), 5_000);
-        let mut small = Pace::new(500, 100_000);
+        let mut small = Pace::new(500, 1_000_000);
         for _ in 0..20 {
             small.learn(small.rows(), 1);
         }
-        assert_eq!(small.rows(), 100_000 / PIECES_MIN);
+        assert_eq!(small.rows(), 1_000_000 / PIECES_MIN);
     }
 
     proptest! {
@@ -296,16 +299,19 @@ mod tests {
                     let behind = numbers.iter().filter(|it| after.is_none_or(|after| **it > after));
                     behind.copied().nth(usize::try_from(rows).unwrap() - 1)
                 };
-                let upto = after.and_then(|after| stride.next(after, rows)).or_else(looked_up);
+                let (least, greatest) = (*numbers.first().unwrap(), *numbers.last().unwrap());
+                let behind = after.unwrap_or(least - 1);
+                let upto = match stride.next(behind, rows) {
+                    Some(upto) => (upto < greatest).then_some(upto),
+                    None => looked_up(),
+                };
                 let inside = numbers.iter().filter(|it| {
                     after.is_none_or(|after| **it > after) && upto.is_none_or(|upto| **it <= upto)
                 }).count();
                 seen += inside;
                 let Some(end) = upto else { break };
                 prop_assert!(inside as u64 <= rows * 4 + 1);
-                if let Some(after) = after {
-                    stride.learn(after, end, inside as u64);
-                }
+                stride.learn(behind, end, inside as u64);
                 after = Some(end);
             }
             prop_assert_eq!(seen, numbers.len());

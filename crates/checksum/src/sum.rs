@@ -164,13 +164,14 @@ impl Sums {
         ))
     }
 
-    /// One row of `k0`: the greatest key of a table whose key is one column.
+    /// One row of `k0` and `k1`: the least and the greatest key of a table whose key is one column.
     ///
     /// # Errors
     /// When a name cannot be written into SQL.
-    pub fn greatest(&self) -> Result<Option<String>, QuoteError> {
+    pub fn ends(&self) -> Result<Option<String>, QuoteError> {
         let [column] = self.side.key.as_slice() else { return Ok(None) };
-        Ok(Some(format!("SELECT MAX({}) AS k0 FROM {}", column.ident()?, self.side.name.quoted()?)))
+        let ident = column.ident()?;
+        Ok(Some(format!("SELECT MIN({ident}) AS k0, MAX({ident}) AS k1 FROM {}", self.side.name.quoted()?)))
     }
 
     /// The side these are for.
@@ -337,6 +338,6 @@ mod tests {
              SUM(CRC32(CONCAT_WS('#', `a`))) AS a FROM `d`.`t`"
         );
         assert!(sums.list(&Piece::Slice { of: 2, at: 1 }).unwrap().contains("GROUP BY h"));
-        assert_eq!(sums.greatest().unwrap(), None);
+        assert_eq!(sums.ends().unwrap(), None);
     }
 }

@@ -74,6 +74,8 @@ pub enum Capability {
     MaxExecutionTime,
     /// CRC32() takes a checksum to go on from.
     ChecksumGoesOn,
+    /// What foreign keys change by ON DELETE and ON UPDATE is in the binlog.
+    CascadesLogged,
 }
 
 /// A run of releases: from one on, until (not including) another. A change that was backported to older series
@@ -377,6 +379,13 @@ pub const CAPABILITIES: &[CapabilityRow] = &[
         mariadb: &[Span::from(10, 8, 0)],
         mysql: NEVER,
         source: "MariaDB, CRC32 (MDEV-27208)",
+    },
+    CapabilityRow {
+        capability: Capability::CascadesLogged,
+        sentence: "what foreign keys change by ON DELETE and ON UPDATE is in the binlog",
+        mariadb: NEVER,
+        mysql: &[Span::from(9, 6, 0)],
+        source: "MySQL 9.6 release notes: foreign keys are enforced by the SQL layer, unless innodb_native_foreign_keys is on",
     },
 ];
 

@@ -3,16 +3,21 @@
 //! It streams nothing from servers. Where a segment lies within another, which a merge that was cut off leaves behind,
 //! the smaller one is as good as not there.
 
+use std::sync::Arc;
+
 use blob::Place;
 use bytes::Bytes;
 
 use super::error::ArchiveError;
+use super::lease::Lease;
 use super::segment::{ARCHIVE_FORMAT, RECORD_BYTES_MAX, ROOT, Run, Segment, SegmentName, is_next_log};
 
 /// The archive in a place.
 #[derive(Clone, Debug)]
 pub struct Archive {
     place: Place,
+    /// Of whoever writes into it.
+    lease: Option<Arc<Lease>>,
 }
 
 /// The segments of a run, by name.
@@ -30,7 +35,12 @@ impl Archive {
     /// The archive in this place, which may be empty.
     #[must_use]
     pub const fn new(place: Place) -> Self {
-        Self { place }
+        Self { place, lease: None }
+    }
+
+    /// The same for whoever writes into it: no record is made once another one has the lease.
+    pub(crate) fn leased(&self, lease: Arc<Lease>) -> Self {
+        Self { place: self.place.clone(), lease: Some(lease) }
     }
 
     /// Where it is.
@@ -128,6 +138,9 @@ impl Archive {
         };
         let mut text = serde_json::to_vec_pretty(record).map_err(failed)?;
         text.push(b'\n');
+        if let Some(lease) = &self.lease {
+            lease.see().await?;
+        }
         self.place.put_all(name, Bytes::from(text)).await?;
         Ok(())
     }

@@ -96,6 +96,14 @@ pub enum ArchiveError {
         /// In what way.
         problem: String,
     },
+    /// Another archiver is at work.
+    #[error("another archiver writes into {place}: {by}")]
+    Held {
+        /// The place.
+        place: String,
+        /// Which one.
+        by: String,
+    },
     /// Compressing failed.
     #[error("cannot compress: {0}")]
     Compress(#[source] std::io::Error),
@@ -122,6 +130,11 @@ impl ArchiveError {
             }
             Self::Broken { .. } => Some("rewinding reaches to there; take a new backup".to_owned()),
             Self::TooLate { .. } => Some("begin with a later backup".to_owned()),
+            Self::Held { .. } => Some(
+                "one archiver a place: stop the other one, or wait for its end; one that was killed is taken over \
+                 from once its --lease has passed"
+                    .to_owned(),
+            ),
             Self::Compress(_) => None,
         }
     }

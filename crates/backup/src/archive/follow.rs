@@ -4,6 +4,7 @@
 //! connection goes on behind it. A process that is killed leaves what is durable; the server still has the rest.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flavor::{GtidSet, Vendor};
@@ -14,6 +15,7 @@ use super::catalog::{Archive, RunSegments};
 use super::cutter::{Cursor, Cutter, Taken};
 use super::error::ArchiveError;
 use super::guard::{self, Purge, PurgeReport};
+use super::lease::Lease;
 use super::merge;
 use super::segment::{ARCHIVE_FORMAT, Run, RunReason, Segment};
 use super::source::SourceServer;
@@ -41,11 +43,20 @@ pub struct ArchiveOptions {
     pub accepts_gap: bool,
     /// What becomes of the server's own purging.
     pub purge: Purge,
+    /// How long after this archiver's last sign of life another one may take over.
+    pub lease: Duration,
 }
 
 /// What an archiver has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArchiveNews {
+    /// Another archiver has not ended as it should: it is given its time.
+    Waits {
+        /// Which one.
+        by: String,
+        /// At most so long.
+        most: Duration,
+    },
     /// It is connected, and goes on there.
     Begun {
         /// The run.
@@ -107,10 +118,33 @@ pub async fn archive_once(
     tell: &mut (dyn FnMut(ArchiveNews) + Send),
 ) -> Result<Archived, ArchiveError> {
     let mut archived = Archived::default();
-    let mut session = Session::begin(archive, options, tell).await?;
-    let outcome = session.stream(options, false, &mut std::future::pending(), &mut archived, tell).await;
-    session.end(outcome, &mut archived, tell).await?;
-    Ok(archived)
+    let lease = lease(archive, options, tell).await?;
+    let archive = archive.leased(Arc::clone(&lease));
+    let outcome = async {
+        let mut session = Session::begin(&archive, options, tell).await?;
+        let outcome = session.stream(options, false, &mut std::future::pending(), &mut archived, tell).await;
+        session.end(outcome, &mut archived, tell).await
+    };
+    let outcome = outcome.await;
+    drop(archive);
+    give_back(lease).await;
+    outcome.map(|_| archived)
+}
+
+async fn lease(
+    archive: &Archive,
+    options: &ArchiveOptions,
+    tell: &mut (dyn FnMut(ArchiveNews) + Send),
+) -> Result<Arc<Lease>, ArchiveError> {
+    let waits = |by, most| tell(ArchiveNews::Waits { by, most });
+    Ok(Arc::new(Lease::take(archive.place(), options.lease, waits).await?))
+}
+
+/// Of those who knew of it, this has to be the last.
+async fn give_back(lease: Arc<Lease>) {
+    if let Some(lease) = Arc::into_inner(lease) {
+        lease.give_back().await;
+    }
 }
 
 /// Archives what the server writes until `stop` is done. Failures that may pass are tried again.
@@ -127,34 +161,56 @@ pub async fn archive_follow(
     let mut stop = stop;
     let mut archived = Archived::default();
     let mut wait = WAIT_FIRST;
-    loop {
+    let mut held: Option<Arc<Lease>> = None;
+    let ended = loop {
         let before = archived.segments;
-        let outcome = match Session::begin(archive, options, tell).await {
-            Ok(mut session) => {
-                let outcome = session.stream(options, true, &mut stop, &mut archived, tell).await;
-                session.end(outcome, &mut archived, tell).await
-            }
-            Err(error) => Err(error),
-        };
+        let outcome = connected(archive, options, &mut held, &mut stop, &mut archived, tell).await;
         let error = match outcome {
-            Ok(true) => return Ok(archived),
+            Ok(true) => break Ok(()),
             Ok(false) => {
                 server::ServerError::ConnectionLost { reason: "the server ended the stream".to_owned() }
                     .into()
             }
             Err(error) if error.is_passing() => error,
-            Err(error) => return Err(error),
+            Err(error) => break Err(error),
         };
         if archived.segments > before {
             wait = WAIT_FIRST;
         }
         tell(ArchiveNews::Failed { why: error.to_string(), wait });
         tokio::select! {
-            () = &mut stop => return Ok(archived),
+            () = &mut stop => break Ok(()),
             () = tokio::time::sleep(wait) => {}
         }
         wait = (wait * 2).min(WAIT_MOST);
+    };
+    if let Some(lease) = held {
+        give_back(lease).await;
     }
+    ended.map(|()| archived)
+}
+
+/// Archives for as long as a connection lasts, under the lease, which is taken first where it is not held yet. Whether
+/// it was stopped.
+async fn connected(
+    archive: &Archive,
+    options: &ArchiveOptions,
+    held: &mut Option<Arc<Lease>>,
+    stop: &mut (impl Future<Output = ()> + Send + Unpin),
+    archived: &mut Archived,
+    tell: &mut (dyn FnMut(ArchiveNews) + Send),
+) -> Result<bool, ArchiveError> {
+    let lease = match held {
+        Some(lease) => Arc::clone(lease),
+        None => tokio::select! {
+            () = &mut *stop => return Ok(true),
+            taken = lease(archive, options, tell) => Arc::clone(held.insert(taken?)),
+        },
+    };
+    let archive = archive.leased(lease);
+    let mut session = Session::begin(&archive, options, tell).await?;
+    let outcome = session.stream(options, true, stop, archived, tell).await;
+    session.end(outcome, archived, tell).await
 }
 
 /// A connection's worth of archiving.

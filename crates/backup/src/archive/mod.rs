@@ -11,6 +11,7 @@ mod error;
 mod follow;
 mod gtids;
 mod guard;
+mod lease;
 mod merge;
 mod read;
 mod segment;

@@ -4,6 +4,7 @@ use binlog::ReadError;
 use server::ServerError;
 use thiserror::Error;
 
+use super::cascade::Cascade;
 use super::point::PointError;
 use crate::archive::ArchiveError;
 use crate::repository::RepositoryError;
@@ -57,6 +58,14 @@ pub enum RewindError {
         /// What.
         problem: String,
     },
+    /// Foreign keys may have changed rows of the table, which no log tells.
+    #[error("foreign keys may have changed rows of {table} without a trace in the logs: {}", shown(cascades))]
+    Cascades {
+        /// The table.
+        table: String,
+        /// Changes of the tables that they lead to.
+        cascades: Vec<Cascade>,
+    },
     /// Something that is there is in the way.
     #[error("{what}")]
     Refused {
@@ -78,6 +87,17 @@ pub enum RewindError {
     Worker(String),
 }
 
+fn shown(cascades: &[Cascade]) -> String {
+    let line = |it: &Cascade| {
+        let Cascade { parent, keys, deleted, updated, first } = it;
+        format!(
+            "{deleted} rows of {parent} deleted, {updated} changed, from {first} on (foreign keys of {})",
+            keys.join(", ")
+        )
+    };
+    cascades.iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
 impl RewindError {
     /// What to do next, where that is known.
     #[must_use]
@@ -94,6 +114,11 @@ impl RewindError {
             Self::Obstacle { place, .. } => {
                 Some(format!("rewind to before it with --before {place}, or begin with a later --backup"))
             }
+            Self::Cascades { .. } => Some(
+                "begin with a backup that was taken after these changes (--backup), rewind the whole server into a new \
+                 one (--into), where foreign keys act again, or accept rows that should have gone with --accept-cascades"
+                    .to_owned(),
+            ),
             Self::Refused { hint, .. } => Some(hint.clone()),
             Self::Server { source, .. } => source.hint(),
             Self::Point(_) | Self::Worker(_) => None,

@@ -4,6 +4,7 @@
 //! point      the moment asked for, found in the archive
 //! base       the backup to begin with, and the logs from there on
 //! table      what is done in which order: plan, restore, replay, name
+//! cascade    what foreign keys did to the table without logging it
 //! stretch    the logs' changes of the table; sequence where it has no primary key
 //! replay     these applied; ddl what changed the table as a whole
 //! scratch    the database it is made in
@@ -14,6 +15,7 @@
 //! alone.
 
 pub mod base;
+mod cascade;
 pub mod copy;
 mod ddl;
 pub mod diff;
@@ -29,6 +31,7 @@ pub mod table;
 pub(crate) mod walk;
 
 pub use base::{Base, choose};
+pub use cascade::Cascade;
 pub use copy::{CopyOptions, Copying, copy_back, plan_copy};
 pub use diff::{TableDiff, diff};
 pub use error::RewindError;

@@ -10,11 +10,12 @@ use binlog::{Fold, FoldOptions, SESSION, Schema, Select, Stop};
 use serde::Serialize;
 use server::Loader;
 
+use super::cascade::{self, Watch};
 use super::error::RewindError;
 use super::scratch::{Scratch, ask, run};
 use super::sequence::Sequence;
 use super::stretch::{Cursor, End, Feed, Stretch, Taker};
-use super::table::TableProgress;
+use super::table::{TableOptions, TableProgress};
 
 /// About how long a statement becomes. Every server takes as much by default.
 const STATEMENT_BYTES: usize = 512 << 10;
@@ -57,12 +58,12 @@ pub(crate) async fn replay(
     start: Cursor,
     loader: &mut Loader,
     scratch: &Scratch,
-    table: (&str, &str),
-    memory_bytes: usize,
+    options: &TableOptions,
     progress: &TableProgress,
 ) -> Result<Replayed, RewindError> {
-    let mut replay =
-        Replay { feed, loader, scratch, table, memory_bytes, progress, replayed: Replayed::default() };
+    let table = (options.database.as_str(), options.table.as_str());
+    let (memory_bytes, replayed) = (options.memory_bytes, Replayed::default());
+    let mut replay = Replay { feed, loader, scratch, table, memory_bytes, progress, replayed };
     let mut cursor = start;
     let mut row_bytes_max = memory_bytes as u64 / 4;
     loop {
@@ -76,6 +77,15 @@ pub(crate) async fn replay(
             End::Point => return Ok(replay.replayed),
             End::Full(next) => cursor = next,
             End::Ddl(ddl, next) => {
+                if !options.accepts_cascades {
+                    let cascades = cascade::scan(feed, next, Watch::of_statement(&ddl.text, table)).await?;
+                    if !cascades.is_empty() {
+                        return Err(RewindError::Cascades {
+                            table: format!("{}.{}", table.0, table.1),
+                            cascades,
+                        });
+                    }
+                }
                 super::ddl::apply(replay.loader, &ddl, scratch, table).await?;
                 let shown = binlog::shortened(ddl.text.as_bytes(), 200);
                 replay.replayed.ddl.push(format!("{} {shown}", ddl.place));
@@ -192,6 +202,7 @@ impl Replay<'_> {
         self.replayed.changes += match &stretch.taker {
             Taker::Fold(fold) => fold.changes(),
             Taker::Sequence(sequence) => sequence.statements.len() as u64,
+            Taker::Watch(_) => 0,
         };
     }
 
@@ -216,6 +227,7 @@ impl Replay<'_> {
                 }
                 Ok(())
             }
+            Taker::Watch(_) => Ok(()),
         }
     }
 
@@ -262,7 +274,7 @@ impl Replay<'_> {
 /// How many passes a stretch needs that did not fit.
 fn too_large(stretch: &Stretch) -> Result<Option<u32>, RewindError> {
     match &stretch.taker {
-        Taker::Sequence(_) => Ok(None),
+        Taker::Sequence(_) | Taker::Watch(_) => Ok(None),
         Taker::Fold(fold) => match fold.stopped() {
             None => Ok(None),
             Some(Stop::TooLarge { passes }) => Ok(Some(*passes)),

@@ -8,6 +8,7 @@ use binlog::{Action, Event, EventKind, Fold, Item, Session, Used, effect, shorte
 use flavor::GtidSet;
 
 use super::base::Base;
+use super::cascade::{self, Watch};
 use super::error::RewindError;
 use super::sequence::Sequence;
 use super::walk::{begins, walk_log};
@@ -38,6 +39,7 @@ pub(crate) struct Feed {
     logs: Vec<FedLog>,
     stop: Cursor,
     table: (String, String),
+    has_cascades_logged: bool,
 }
 
 /// A statement that changes the table as a whole.
@@ -71,6 +73,8 @@ pub(crate) enum Taker {
     Fold(Box<Fold>),
     /// Keeps every change in order.
     Sequence(Box<Sequence>),
+    /// Counts changes of other tables.
+    Watch(Box<Watch>),
 }
 
 /// What a stretch came to.
@@ -132,8 +136,19 @@ impl Feed {
             last = log.segments.last().cloned();
         }
         let stop = Cursor { log_index: base.located.log_index, offset: base.located.offset };
-        let feed = Self { archive: archive.clone(), logs, stop, table };
+        let has_cascades_logged = cascade::is_all_logged(base);
+        let feed = Self { archive: archive.clone(), logs, stop, table, has_cascades_logged };
         Ok((feed, exact.unwrap_or_default()))
+    }
+
+    /// Database and table.
+    pub(crate) fn table(&self) -> (&str, &str) {
+        (&self.table.0, &self.table.1)
+    }
+
+    /// Whether all servers that wrote the logs logged what foreign keys did.
+    pub(crate) const fn has_cascades_logged(&self) -> bool {
+        self.has_cascades_logged
     }
 
     /// Bytes of logs from a cursor to the point.
@@ -229,7 +244,7 @@ impl Reading {
     fn is_stopped(&self) -> bool {
         match &self.taker {
             Taker::Fold(fold) => fold.stopped().is_some(),
-            Taker::Sequence(_) => false,
+            Taker::Sequence(_) | Taker::Watch(_) => false,
         }
     }
 
@@ -276,6 +291,13 @@ impl Reading {
                     self.obstacle = Some((self.begun.to_string(), problem));
                     return Ok(ControlFlow::Break(()));
                 }
+                Ok(ControlFlow::Continue(()))
+            }
+            Taker::Watch(watch) => {
+                if begins(kind) {
+                    watch.begin(format!("{}:{}", self.log, self.begun));
+                }
+                watch.see(item)?;
                 Ok(ControlFlow::Continue(()))
             }
         }

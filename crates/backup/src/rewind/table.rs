@@ -16,6 +16,7 @@ use server::{Loader, Target};
 use sqltext::{Token, lex};
 
 use super::base::{Base, choose};
+use super::cascade::{self, Cascade, Watch};
 use super::error::RewindError;
 use super::point::Point;
 use super::replay::{Replayed, replay};
@@ -50,6 +51,8 @@ pub struct TableOptions {
     pub memory_bytes: usize,
     /// Whether the server's binary log, and so its replicas, get the table.
     pub with_binlog: bool,
+    /// Go on although foreign keys may have changed rows without a trace in the logs.
+    pub accepts_cascades: bool,
 }
 
 /// What will be done.
@@ -81,6 +84,8 @@ pub struct TablePlan {
     pub estimated_seconds: u64,
     /// It is there already, made by an earlier run for the same point from the same backup.
     pub is_there: bool,
+    /// Changes of other tables that may have changed this one without a trace in the logs; they were accepted.
+    pub cascades: Vec<Cascade>,
 }
 
 /// What belongs to a table's name rather than to its rows, as the backup has it.
@@ -172,6 +177,11 @@ pub async fn prepare(
     let definitions = survey.as_ref().map(definitions).transpose()?.unwrap_or_default();
     let archive = Archive::new(repository.place().clone());
     let (feed, start) = Feed::new(&archive, &base, (database.clone(), table.clone())).await?;
+    let watch = Watch::new(repository, &base, key, (database, survey.as_ref())).await?;
+    let cascades = cascade::scan(&feed, start, watch).await?;
+    if !options.accepts_cascades && !cascades.is_empty() {
+        return Err(RewindError::Cascades { table: format!("{database}.{table}"), cascades });
+    }
     let mark = format!("{MARK}{} from {}", base.located, base.id);
     let mut loader = open(target, options).await?;
     let is_there = look(&mut loader, options, &mark).await;
@@ -194,6 +204,7 @@ pub async fn prepare(
         log_bytes,
         estimated_seconds: 1 + backup_bytes / LOADED_BYTES_A_SECOND + log_bytes / READ_BYTES_A_SECOND,
         is_there: is_there?,
+        cascades,
     };
     Ok(Prepared { plan, base, survey, definitions, feed, start, mark })
 }
@@ -353,10 +364,8 @@ pub async fn build(
     }
     rewound.restore_seconds = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
-    let table = (options.database.as_str(), options.table.as_str());
     rewound.replayed =
-        replay(&prepared.feed, prepared.start, &mut loader, &scratch, table, options.memory_bytes, progress)
-            .await?;
+        replay(&prepared.feed, prepared.start, &mut loader, &scratch, options, progress).await?;
     rewound.replay_seconds = begun.elapsed().as_secs_f64();
     finish(&mut loader, &scratch, prepared, options, &mut rewound).await?;
     loader.close().await;

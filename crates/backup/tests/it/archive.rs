@@ -23,16 +23,19 @@ use server::{Connection, Limits, Sql, Target};
 use crate::harness::{mysql_root, run, value, vendors};
 
 const LIMIT: Duration = Duration::from_secs(120);
+/// Archivers are killed here all the time, and nobody likes to wait for what they leave.
+const LEASE: Duration = Duration::from_millis(60);
 
 /// Servers with logs, and a folder for the archive.
-struct Logged {
+pub(crate) struct Logged {
     lab: Lab,
     cluster: ClusterState,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) lease: Duration,
 }
 
 impl Logged {
-    async fn up(vendor: Vendor, nodes: usize, lines: &[&str]) -> Self {
+    pub(crate) async fn up(vendor: Vendor, nodes: usize, lines: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lab = Lab::open(folder.path().join("lab")).unwrap();
         let topology = if nodes == 1 { Topology::Single } else { Topology::Replication };
@@ -50,22 +53,22 @@ impl Logged {
         options.extra_config = all.iter().map(|line| (*line).to_owned()).collect();
         let cluster = lab.up(&options).await.unwrap();
         std::fs::create_dir(folder.path().join("place")).unwrap();
-        Self { lab, cluster, folder }
+        Self { lab, cluster, folder, lease: LEASE }
     }
 
-    fn target(&self, node: usize) -> Target {
+    pub(crate) fn target(&self, node: usize) -> Target {
         self.cluster.nodes[node].root_target()
     }
 
-    async fn connect(&self, node: usize) -> Connection {
+    pub(crate) async fn connect(&self, node: usize) -> Connection {
         Connection::open(&self.target(node), &Limits::default()).await.unwrap()
     }
 
-    fn archive(&self) -> Archive {
+    pub(crate) fn archive(&self) -> Archive {
         Archive::new(Place::open(&Address::Folder(self.folder.path().join("place")), None).unwrap())
     }
 
-    fn options(&self, node: usize) -> ArchiveOptions {
+    pub(crate) fn options(&self, node: usize) -> ArchiveOptions {
         ArchiveOptions {
             target: self.target(node),
             limits: Limits::default(),
@@ -74,10 +77,11 @@ impl Logged {
             segment_bytes: 64 << 10,
             accepts_gap: false,
             purge: Purge::Watch,
+            lease: self.lease,
         }
     }
 
-    async fn once(&self, node: usize) -> Result<Archived, ArchiveError> {
+    pub(crate) async fn once(&self, node: usize) -> Result<Archived, ArchiveError> {
         archive_once(&self.archive(), &self.options(node), &mut |_| {}).await
     }
 
@@ -86,7 +90,7 @@ impl Logged {
         self.lab.start("t", None).await.unwrap();
     }
 
-    async fn down(self) {
+    pub(crate) async fn down(self) {
         self.lab.down("t").await.unwrap();
     }
 
@@ -95,7 +99,7 @@ impl Logged {
     }
 
     /// Every log of the last run, byte for byte as the server has it.
-    async fn compare(&self, node: usize) -> usize {
+    pub(crate) async fn compare(&self, node: usize) -> usize {
         let archive = self.archive();
         let run = archive.last_run().await.unwrap().unwrap();
         assert_eq!(run.gap(), None);
@@ -138,7 +142,7 @@ impl Drop for Logged {
 }
 
 /// Ids of the table `s.t` that were inserted according to the archive.
-async fn archived_ids(archive: &Archive) -> BTreeSet<i64> {
+pub(crate) async fn archived_ids(archive: &Archive) -> BTreeSet<i64> {
     let mut ids = BTreeSet::new();
     for run in archive.runs().await.unwrap() {
         assert_eq!(run.gap(), None);
@@ -271,7 +275,12 @@ async fn real_the_archive_has_every_byte() {
 }
 
 /// Inserts rows as fast as it can; every id that was acknowledged is given back.
-async fn writer(target: Target, first: i64, is_over: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Vec<i64> {
+pub(crate) async fn writer(
+    target: Target,
+    first: i64,
+    is_over: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+) -> Vec<i64> {
     let mut acknowledged = Vec::new();
     let Ok(mut connection) = Connection::open(&target, &Limits::default()).await else { return acknowledged };
     let mut id = first;
@@ -287,7 +296,7 @@ async fn writer(target: Target, first: i64, is_over: Arc<AtomicBool>, count: Arc
     acknowledged
 }
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is_so().await {
         assert!(began.elapsed() < LIMIT, "{what} did not come about");
@@ -295,15 +304,16 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Names socket, user and place to the archiver that is to be killed.
+/// Names socket, user, place and the lease's milliseconds to the archiver that is to be killed.
 const ARCHIVER: &str = "MAINSTAY_TEST_ARCHIVER";
 
 /// An archiver of its own, which is this program once more.
 #[expect(clippy::disallowed_methods, reason = "a process to be killed")]
-fn process(logged: &Logged) -> std::process::Child {
+pub(crate) fn process(logged: &Logged) -> std::process::Child {
     let node = &logged.cluster.nodes[0];
     let place = logged.folder.path().join("place");
-    let settings = format!("{}|{}|{}", node.socket.display(), node.root_user, place.display());
+    let lease_ms = logged.lease.as_millis();
+    let settings = format!("{}|{}|{}|{lease_ms}", node.socket.display(), node.root_user, place.display());
     std::process::Command::new(std::env::current_exe().unwrap())
         .args(["archive::an_archiver_as_a_process", "--exact"])
         .env(ARCHIVER, settings)
@@ -315,7 +325,9 @@ fn process(logged: &Logged) -> std::process::Child {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archiver_as_a_process() {
     let Ok(settings) = std::env::var(ARCHIVER) else { return };
-    let [socket, user, place] = settings.split('|').collect::<Vec<_>>()[..] else { panic!("{settings}") };
+    let [socket, user, place, lease_ms] = settings.split('|').collect::<Vec<_>>()[..] else {
+        panic!("{settings}")
+    };
     let archive = Archive::new(Place::open(&Address::Folder(place.into()), None).unwrap());
     let options = ArchiveOptions {
         target: Target::socket(socket, user),
@@ -325,6 +337,7 @@ async fn an_archiver_as_a_process() {
         segment_bytes: 64 << 10,
         accepts_gap: false,
         purge: Purge::Watch,
+        lease: Duration::from_millis(lease_ms.parse().unwrap()),
     };
     archive_follow(&archive, &options, std::future::pending(), &mut |_| {}).await.unwrap();
 }
@@ -352,7 +365,7 @@ async fn real_an_archiver_that_is_cut_off_at_any_moment_goes_on_without_gap_or_d
             let (archive, options) = (logged.archive(), logged.options(0));
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             // The moment is what is tried out here.
-            let moment = Duration::from_millis(20 + (seed >> 33) % 280);
+            let moment = Duration::from_millis(100 + (seed >> 33) % 280);
             if number % 2 == 0 {
                 let mut archiver = process(&logged);
                 tokio::time::sleep(moment).await;

@@ -7,6 +7,8 @@
 )]
 
 mod archive;
+mod archive_faults;
+mod archivers;
 mod create;
 mod create_peers;
 mod create_physical;
@@ -14,7 +16,14 @@ mod create_zoo;
 mod extract;
 mod harness;
 mod keep;
+#[path = "../../../blob/tests/it/proxy.rs"]
+#[allow(dead_code, reason = "not every test of places needs all of it")]
+mod proxy;
 mod rehearse;
 mod replay;
 mod restore;
 mod rewind;
+mod rewind_cascade;
+#[path = "../../../blob/tests/it/store.rs"]
+#[allow(dead_code, reason = "not every test of places needs all of it")]
+mod store;

@@ -74,7 +74,7 @@ async fn work(connection: &mut Connection) {
 }
 
 /// The server's own copy of a table, now.
-async fn copy(connection: &mut Connection, table: &str) {
+pub(crate) async fn copy(connection: &mut Connection, table: &str) {
     let make = format!("CREATE TABLE model.{table} LIKE shop.{table}");
     let columns = value(
         connection,
@@ -89,14 +89,14 @@ async fn copy(connection: &mut Connection, table: &str) {
 }
 
 /// Where the server's log stands.
-async fn position(connection: &mut Connection, vendor: Vendor) -> Point {
+pub(crate) async fn position(connection: &mut Connection, vendor: Vendor) -> Point {
     let sql = if vendor == Vendor::MySql { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
     let rows = connection.query(&Sql::plain(sql)).await.unwrap();
     let (file, at) = (rows[0].text("File").unwrap(), rows[0].text("Position").unwrap());
     Point::before(&format!("{file}:{at}")).unwrap()
 }
 
-async fn archive(bench: &Bench) {
+pub(crate) async fn archive(bench: &Bench) {
     let options = ArchiveOptions {
         target: bench.target(),
         limits: Limits::default(),
@@ -105,11 +105,12 @@ async fn archive(bench: &Bench) {
         segment_bytes: 64 << 10,
         accepts_gap: false,
         purge: Purge::Watch,
+        lease: Duration::from_secs(1),
     };
     archive_once(&Archive::new(bench.place()), &options, &mut |_| {}).await.unwrap();
 }
 
-fn options(table: &str) -> TableOptions {
+pub(crate) fn options(table: &str) -> TableOptions {
     TableOptions {
         database: "shop".to_owned(),
         table: table.to_owned(),
@@ -117,10 +118,15 @@ fn options(table: &str) -> TableOptions {
         threads: 2,
         memory_bytes: 64 << 20,
         with_binlog: true,
+        accepts_cascades: false,
     }
 }
 
-async fn rewind(bench: &Bench, point: &Point, options: &TableOptions) -> Result<Rewound, RewindError> {
+pub(crate) async fn rewind(
+    bench: &Bench,
+    point: &Point,
+    options: &TableOptions,
+) -> Result<Rewound, RewindError> {
     let repository = Repository::new(bench.place());
     let mut prepared = prepare(&repository, &bench.target(), (point, None), None, options).await?;
     build(&mut prepared, &bench.target(), options, &TableProgress::default()).await
@@ -130,7 +136,7 @@ async fn loader(bench: &Bench) -> Loader {
     Loader::open(&bench.target(), &Limits::default(), Duration::from_secs(60)).await.unwrap()
 }
 
-async fn differences(bench: &Bench, tables: (&str, &str)) -> TableDiff {
+pub(crate) async fn differences(bench: &Bench, tables: (&str, &str)) -> TableDiff {
     let mut loader = loader(bench).await;
     let found = diff(&mut loader, "shop", tables).await.unwrap();
     loader.close().await;

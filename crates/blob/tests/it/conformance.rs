@@ -106,6 +106,10 @@ async fn suite(place: &Place) {
     for number in 0..8 {
         assert!(read(place, &format!("many/{number}"), None).await == bytes(3 << 20, number));
     }
+    // Made once, and not replaced by who comes later.
+    assert!(place.create("once/only", Bytes::from_static(b"first")).await.unwrap());
+    assert!(!place.create("once/only", Bytes::from_static(b"later")).await.unwrap());
+    assert_eq!(read(place, "once/only", None).await, b"first");
     let all = names(place, "").await;
     for (name, _) in &all {
         place.delete(name).await.unwrap();
@@ -113,11 +117,29 @@ async fn suite(place: &Place) {
     assert!(names(place, "").await.is_empty() && place.folders("").await.unwrap().is_empty());
 }
 
+/// Not in the suite: the server under test looks whether an object is there, and then makes it, in two steps.
+async fn one_of_many_makes_it(place: &Place) {
+    let creating = (0..8).map(|number| {
+        let place = place.clone();
+        tokio::spawn(async move { place.create("one", Bytes::from(format!("by {number}"))).await.unwrap() })
+    });
+    let mut made = Vec::new();
+    for task in creating.collect::<Vec<_>>() {
+        made.push(task.await.unwrap());
+    }
+    let by = made.iter().position(|made| *made).unwrap();
+    assert_eq!(made.iter().filter(|made| **made).count(), 1, "{made:?}");
+    assert_eq!(read(place, "one", None).await, format!("by {by}").into_bytes());
+    place.delete("one").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_a_place() {
     let folder = tempfile::tempdir().unwrap();
     let address = Address::parse(&folder.path().to_string_lossy(), &S3Store::default()).unwrap();
-    suite(&Place::open(&address, None).unwrap()).await;
+    let place = Place::open(&address, None).unwrap();
+    suite(&place).await;
+    one_of_many_makes_it(&place).await;
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "temporary files stay behind");
 }
 

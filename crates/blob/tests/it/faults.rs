@@ -59,6 +59,10 @@ async fn what_passes_is_tried_again() {
         assert!(faults.are_done(), "{faulted:?} did not happen");
         store.place("x").verify(&name, &written).await.unwrap();
     }
+    // The object is made, nobody hears of it, and the second try meets it: it is one's own.
+    faults.add("PUT", "/claimed", Fault::CutAnswer);
+    assert!(place.create("claimed", Bytes::from_static(b"mine")).await.unwrap() && faults.are_done());
+    assert!(!place.create("claimed", Bytes::from_static(b"yours")).await.unwrap());
     // Reading: cut off in the midst, it goes on from there.
     for fault in [Fault::CutBefore, Fault::Status(503), Fault::CutContent(1 << 20), Fault::CutContent(5)] {
         faults.add("GET", "/large5", fault.clone());

@@ -132,6 +132,9 @@ pub(crate) struct BackupArchiveArgs {
     /// Take over the server's purging: its own, by age, is switched off, and logs go once they are archived and so old.
     #[arg(long, value_name = "TIME")]
     pub(crate) purge_after: Option<Span>,
+    /// One archiver a place: how long after this one's last sign of life another one may take over. Default: 15s.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) lease: Option<Span>,
     /// What the server tells its replicas apart by; no replica may have it. Default: derived from this host's name.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) server_id: Option<u32>,

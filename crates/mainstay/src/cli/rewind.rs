@@ -58,6 +58,9 @@ pub(crate) struct RewindArgs {
     /// Do not compare the rewound table with the live one.
     #[arg(long, conflicts_with_all = ["swap", "copy_back"], help_heading = "Then")]
     pub(crate) no_diff: bool,
+    /// Go on although foreign keys (ON DELETE CASCADE and the like) may have changed rows, which is in no log.
+    #[arg(long, conflicts_with = "into")]
+    pub(crate) accept_cascades: bool,
     /// Show what would be done and how long it may take, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

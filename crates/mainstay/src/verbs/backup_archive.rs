@@ -18,6 +18,7 @@ use crate::verbs::backup_place::{Kept, age, archive_failed, open, size};
 use crate::verbs::facts::target;
 
 const SEGMENT_AGE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(15);
 
 pub(crate) async fn run(format: Format, args: &BackupArchiveArgs) -> Verb {
     let kept = open(&args.kept)?;
@@ -53,6 +54,7 @@ fn options(args: &BackupArchiveArgs, kept: &Kept) -> Result<ArchiveOptions, Fail
         segment_bytes: args.segment_mib << 20,
         accepts_gap: args.accept_gap,
         purge: purge.map_or(Purge::Watch, |seconds| Purge::Hold(Duration::from_secs(seconds))),
+        lease: args.lease.map_or(LEASE, |time| Duration::from_secs(time.seconds())),
     })
 }
 
@@ -66,6 +68,10 @@ fn own_id(host: &str) -> u32 {
 
 fn log(news: ArchiveNews) {
     match news {
+        ArchiveNews::Waits { by, most } => {
+            let most = most.as_secs_f64();
+            output::message(&format!("{by} may still be archiving into this place: waits up to {most:.1} s"));
+        }
         ArchiveNews::Begun { run, is_new, log, offset } => {
             let what = if is_new { "begins" } else { "goes on" };
             output::message(&format!("{what} at {log} {offset} of {} (run {})", run.server.host, run.id));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use backup::repository::Repository;
 use backup::rewind::{
-    CopyOptions, Copying, Point, Prepared, RewindError, Rewound, SwapPlan, TableDiff, TableOptions,
+    Cascade, CopyOptions, Copying, Point, Prepared, RewindError, Rewound, SwapPlan, TableDiff, TableOptions,
     TablePlan, TableProgress, build, copy_back, diff, open, plan_copy, plan_swap, prepare, swap,
 };
 use jiff::Timestamp;
@@ -114,6 +114,7 @@ fn options(args: &RewindArgs) -> Result<TableOptions, Failure> {
         threads: threads(args.threads),
         memory_bytes: usize::try_from(args.memory_mib).unwrap_or(1024) << 20,
         with_binlog: !args.no_binlog,
+        accepts_cascades: args.accept_cascades,
     })
 }
 
@@ -235,7 +236,21 @@ fn plan_text(f: &mut fmt::Formatter<'_>, plan: &TablePlan) -> fmt::Result {
         plan.snapshot_taken
     )?;
     writeln!(f, "  replay   {} of {} logs, to {}", size(plan.log_bytes), plan.logs, stop(plan))?;
+    cascades_text(f, plan)?;
     write!(f, "  takes    about {}; nothing was changed", age(plan.estimated_seconds))
+}
+
+/// Changes of other tables that were accepted.
+fn cascades_text(f: &mut fmt::Formatter<'_>, plan: &TablePlan) -> fmt::Result {
+    for Cascade { parent, keys, deleted, updated, first } in &plan.cascades {
+        let keys = keys.join(", ");
+        writeln!(
+            f,
+            "  accepted: {deleted} rows of {parent} deleted, {updated} changed, from {first} on; what foreign keys of \
+             {keys} did then is in no log"
+        )?;
+    }
+    Ok(())
 }
 
 /// Where it stops, and what comes next there.
@@ -265,6 +280,7 @@ fn rewound_text(f: &mut fmt::Formatter<'_>, rewound: &Rewound) -> fmt::Result {
         rewound.replay_seconds,
         if replayed.is_sequential { ", one by one for want of a primary key" } else { "" }
     )?;
+    cascades_text(f, plan)?;
     for statement in &replayed.ddl {
         writeln!(f, "  done again: {statement}")?;
     }

@@ -1,6 +1,7 @@
 //! The story: a backup, an archive, a day's work, a table dropped by mistake; found in the logs, and brought back to just
 //! before, equal to the copy that the server made of it at that moment.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Ran, servers};
@@ -114,4 +115,64 @@ fn killed_midway(bench: &Bench, rewind: &[&str]) {
     child.wait().unwrap();
     // Too late: it is whole, which the next run would take as it is.
     bench.sql("DROP TABLE IF EXISTS shop.orders_rewound");
+}
+
+/// Rows enough that a kill meets the restore or the replay, and changes of all of them.
+const LARGE: &str = "CREATE DATABASE shop; CREATE DATABASE model; USE shop; \
+    CREATE TABLE orders (id INT PRIMARY KEY AUTO_INCREMENT, n INT NOT NULL, note VARCHAR(100), KEY (n)); \
+    INSERT INTO orders (n, note) VALUES (1, REPEAT('a', 90)), (2, REPEAT('b', 90)), (3, NULL), (4, '');";
+
+#[test]
+fn real_a_rewind_killed_at_any_moment_starts_over() {
+    for server in servers() {
+        let bench = logging(server, "");
+        std::fs::create_dir(bench.folder.path().join("place")).unwrap();
+        let mut rows = LARGE.to_owned();
+        for _ in 0..12 {
+            rows.push_str("INSERT INTO orders (n, note) SELECT n + 1, note FROM orders;");
+        }
+        bench.sql(&rows);
+        assert_eq!(on_server(&bench, &["backup", "create"]).code, Some(0));
+        let mut changes = "USE shop;".to_owned();
+        for number in 0..20 {
+            changes.push_str(&format!("UPDATE orders SET n = n + {number} WHERE id % 20 >= {number};"));
+        }
+        changes.push_str("DELETE FROM orders WHERE id % 7 = 0; CREATE TABLE model.orders LIKE orders; INSERT INTO model.orders SELECT * FROM orders");
+        bench.sql(&changes);
+        assert_eq!(on_server(&bench, &["backup", "archive", "--once"]).code, Some(0));
+        let late = on_server(&bench, &["rewind", "--table", "shop.orders", "--to", "2199-01-01 00:00:00"]);
+        let end = late.err.split("--to-position ").nth(1).and_then(|rest| rest.split(';').next());
+        let end = end.unwrap_or_else(|| panic!("{late:?}")).to_owned();
+        let rewind = ["rewind", "--table", "shop.orders", "--to-position", &end, "--no-diff"];
+
+        let begun = Instant::now();
+        let whole = on_server(&bench, &[&rewind[..], &["--as", "orders_unhurried"]].concat());
+        assert_eq!(whole.code, Some(0), "{whole:?}");
+        let (whole, mut kills) = (begun.elapsed(), 0);
+        // As long as it takes is known now: each kill meets another part of it, on any machine.
+        for part in 1..8 {
+            let (place, socket) = (path(&bench, "place"), socket(&bench));
+            let mut child =
+                bench.start_plain(&[&rewind[..], &["--place", &place, "--socket", &socket]].concat());
+            std::thread::sleep(whole * part / 8);
+            child.kill().unwrap();
+            kills += u32::from(child.wait().unwrap().signal() == Some(9));
+            let half_made = bench.sql("SHOW TABLES FROM shop").contains("orders_rewound");
+            if half_made {
+                // It was whole before the kill: what has the name is never half of it.
+                assert_eq!(
+                    checksum(&bench, "shop.orders_rewound"),
+                    checksum(&bench, "model.orders"),
+                    "{server}"
+                );
+                bench.sql("DROP TABLE shop.orders_rewound");
+            }
+        }
+        assert!(kills > 2, "{server}: it ended before it was killed");
+        let done = on_server(&bench, &rewind);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(checksum(&bench, "shop.orders_rewound"), checksum(&bench, "model.orders"), "{server}");
+        assert!(!bench.sql("SHOW DATABASES").contains("mainstay"));
+        println!("{server}: {whole:?}, killed {kills} times");
+    }
 }

@@ -83,6 +83,16 @@ fn real_a_killed_rewind_of_a_server_goes_on_and_nothing_is_doubled() {
         assert_eq!(dry["tables"], 2, "{dry}");
         assert!(dry["log_bytes"].as_u64().unwrap() > 100_000, "{dry}");
         let mut kills = 0;
+        // While it is restored, then while it is replayed.
+        for database in ["mainstay_replay", "shop"] {
+            let mut child = target.start_plain(&rewind);
+            let begun = Instant::now();
+            while child.try_wait().unwrap().is_none() && !target.sql("SHOW DATABASES").contains(database) {
+                assert!(begun.elapsed() < LIMIT, "{database} does not appear");
+            }
+            child.kill().unwrap();
+            kills += u32::from(child.wait().unwrap().signal() == Some(9));
+        }
         for least in 1..4 {
             let mut child = target.start_plain(&rewind);
             wait_for_progress(&mut child, &target, least);
