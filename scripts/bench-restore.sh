@@ -1,42 +1,70 @@
 #!/usr/bin/env bash
-# Restoring the same dump with the server's client, with myloader and with mainstay, by turns, into one server.
-# usage: bench-restore.sh BINARY SOCKET DUMP [ROUNDS]
-# DUMP is plain SQL of one database without USE. Only databases whose names begin with mainstay_bench_ are made, and
-# dropped. myloader is left out where it or mydumper is not installed.
+# Restoring the same dumps with the server's client, with myloader and with mainstay, by turns, into one server.
+# usage: bench-restore.sh BINARY mariadb|mysql [ROUNDS] [ROWS]
+# Starts a server of its own with the lab: `small` are sysbench's four tables of ROWS with their index, `wide` is one table
+# of ROWS with five indexes, larger than the buffer pool of 256 MiB. All is taken away at the end. The client reads the dump
+# of mysqldump, mainstay the same file, myloader what mydumper wrote (it reads no plain dump).
 set -euo pipefail
 
-binary=$(realpath "$1") socket=$2 dump=$(realpath "$3") rounds=${4:-3}
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+binary=$(realpath "$1") server=$2 rounds=${3:-3} rows=${4:-1000000}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+folder=$(mktemp -d /var/tmp/bench-restore.XXXXXX)
+export MAINSTAY_LAB_DIR=$folder/lab
+down() {
+    "$binary" lab down bench >/dev/null 2>&1 || true
+    rm -rf "$folder"
+}
+trap down EXIT
 
-sql() { mysql --user=root --socket="$socket" --execute="$1"; }
-fresh() { sql "DROP DATABASE IF EXISTS mainstay_bench_$1; CREATE DATABASE mainstay_bench_$1"; }
-gone() { sql "DROP DATABASE IF EXISTS mainstay_bench_$1"; }
+tree=()
+if [[ $server == mysql ]]; then tree=(--server-root "${MAINSTAY_TEST_MYSQL_ROOT:-$PWD/target/servers/mysql}"); fi
+"$binary" lab up --name bench --server "$server" "${tree[@]}" --json >"$folder/lab.json"
+field() { grep -o "\"$1\": *\"[^\"]*\"" "$folder/lab.json" | head -1 | cut -d'"' -f4; }
+socket=$(field socket) data=$(field datadir)
+printf '[mysqld]\ninnodb-buffer-pool-size=256M\ninnodb-flush-log-at-trx-commit=2\nlocal-infile=ON\n' \
+    >"$(dirname "$data")/conf.d/bench.cnf"
+"$binary" lab stop bench >/dev/null 2>&1
+"$binary" lab start bench >/dev/null 2>&1
+sql() { mariadb --no-defaults --user=root --socket="$socket" --batch --skip-column-names --execute="$1"; }
+client() { mariadb --no-defaults --user=root --socket="$socket" "$@"; }
+
+sql "CREATE DATABASE small; CREATE DATABASE wide"
+sysbench oltp_read_write --db-driver=mysql --mysql-socket="$socket" --mysql-user=root --mysql-db=small --tables=4 \
+    --threads=2 --table-size="$rows" prepare >/dev/null
+sql "USE wide; CREATE TABLE wide.t (id INT PRIMARY KEY, a INT NOT NULL, b BIGINT NOT NULL, c CHAR(40) NOT NULL, d VARCHAR(80) NOT NULL,
+    e DATETIME NOT NULL, KEY (a), KEY (b), KEY (c), KEY (d), KEY (e, a));
+  INSERT INTO wide.t SELECT id, k, CONV(LEFT(MD5(id), 15), 16, 10), SHA1(id), CONCAT(MD5(id + 1), MD5(id + 2)),
+    FROM_UNIXTIME(1700000000 + CRC32(id) % 100000000) FROM small.sbtest1"
+for name in small wide; do
+    mariadb-dump --no-defaults --user=root --socket="$socket" "$name" >"$folder/$name.sql"
+    mydumper --threads 2 --user root --socket "$socket" --database "$name" --outputdir "$folder/$name.mydumper" 2>/dev/null
+    sql "DROP DATABASE $name"
+done
+
 timed() {
     local name=$1 begun ended
     shift
     begun=$(date +%s.%N)
     "$@" >"$folder/out" 2>&1 || { cat "$folder/out"; exit 1; }
     ended=$(date +%s.%N)
-    awk -v name="$name" -v begun="$begun" -v ended="$ended" 'BEGIN { printf "%-12s %7.1f s\n", name, ended - begun }'
+    awk -v name="$name" -v begun="$begun" -v ended="$ended" 'BEGIN { printf "%-24s %7.1f s\n", name, ended - begun }'
 }
-client() { mysql --user=root --socket="$socket" mainstay_bench_client <"$dump"; }
-
-peer=no
-if command -v mydumper >/dev/null && command -v myloader >/dev/null; then
-    peer=yes
-fi
+by_client() { client "$1" <"$folder/$1.sql"; }
+by_myloader() {
+    myloader --threads 2 --user root --socket "$socket" --directory "$folder/$1.mydumper" --database "$1"
+}
+by_mainstay() { "$binary" restore "$folder/$1.sql" --into "$1" --socket "$socket" --no-index "${@:2}"; }
+one() {
+    local name=$1
+    shift
+    sql "DROP DATABASE IF EXISTS $name; CREATE DATABASE $name"
+    timed "$name, $1" "by_$1" "$name" "${@:2}"
+    sql "DROP DATABASE $name"
+}
 for ((round = 1; round <= rounds; round++)); do
-    fresh client
-    timed client client
-    if [[ $peer == yes ]]; then
-        [[ -d $folder/dump ]] || mydumper --threads 2 --user root --socket "$socket" --database mainstay_bench_client --outputdir "$folder/dump"
-    fi
-    gone client
-    if [[ $peer == yes ]]; then
-        timed myloader myloader --threads 2 --user root --socket "$socket" --directory "$folder/dump" --database mainstay_bench_peer
-        gone peer
-    fi
-    timed mainstay "$binary" restore "$dump" --into mainstay_bench_own --socket "$socket" --no-index
-    gone own
+    for name in small wide; do
+        one "$name" client
+        if command -v myloader >/dev/null; then one "$name" myloader; fi
+        one "$name" mainstay
+    done
 done
