@@ -154,7 +154,7 @@ pub(crate) fn roles(spec: &Spec) -> Vec<Role> {
     roles.push(Role {
         user: "mainstay_backup".to_owned(),
         password_file: secret("mainstay_backup"),
-        purpose: "backups",
+        purpose: "backups and the archive of binary logs",
         ours: true,
         from: From::Localhost,
         global: &[
@@ -167,6 +167,7 @@ pub(crate) fn roles(spec: &Spec) -> Vec<Role> {
             Privilege::Process,
             Privilege::ReplicationMonitor,
             Privilege::Backup,
+            Privilege::Replicate,
         ],
         databases: Vec::new(),
         reads: &[],

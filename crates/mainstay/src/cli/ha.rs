@@ -148,7 +148,7 @@ pub(crate) struct HistoryArgs {
     pub(crate) spec: SpecArgs,
 }
 
-/// Write configuration of programs that follow the primary, and systemd units of the agents.
+/// Write configuration of programs that follow the primary, and systemd units of the agents and of backups.
 ///
 /// Units and scripts name this program and the spec where they are now: render them on the host they are for.
 #[derive(Debug, Args)]

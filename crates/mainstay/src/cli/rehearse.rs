@@ -17,7 +17,7 @@ use super::KeptArgs;
 /// to be damaged loses its marks. Exit code 2: something is wrong.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay backup rehearse                          the newest\n  mainstay backup rehearse --place /backups --backup 20261121T173000Z-cloud\n  mainstay backup rehearse --json | jq '.phases.recovery_seconds, .recovery_point.behind_seconds'\n\nEvery night, by systemd: see docs/rehearse.md."
+    after_help = "Examples:\n  mainstay backup rehearse                          the newest\n  mainstay backup rehearse --place /backups --backup 20261121T173000Z-cloud\n  mainstay backup rehearse --json | jq '.phases.recovery_seconds, .recovery_point.behind_seconds'\n\nEvery night: `mainstay render systemd` writes the unit and its timer."
 )]
 pub(crate) struct RehearseArgs {
     #[command(flatten)]

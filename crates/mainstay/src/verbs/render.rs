@@ -79,7 +79,7 @@ async fn render(loaded: &Loaded, args: &RenderArgs) -> Result<Vec<File>, Failure
 
 fn unfit(error: TrafficError) -> Failure {
     let hint = match &error {
-        TrafficError::NoAgents => "add [ha] to the spec; docs/spec.md has an example",
+        TrafficError::NoAgents => "add [ha] to the spec, or for systemd [backup]; docs/spec.md has examples",
         TrafficError::NoMember(_) | TrafficError::Witness(_) => "name a node of the spec with --node",
         TrafficError::NotTheKeeper(_) => "set `keeper` in [ha.address] of the spec",
         TrafficError::Families { .. } => "give both addresses of one family in the spec",

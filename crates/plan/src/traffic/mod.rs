@@ -2,6 +2,7 @@
 //!
 //! Text comes out; nothing is written, installed or reloaded here. The same spec gives the same text, byte for byte.
 
+mod backup_units;
 mod haproxy;
 mod keepalived;
 mod pacemaker;

@@ -1,4 +1,5 @@
-//! systemd's units: the agent, its fencer, and a drop-in that leaves starting the server to the agent.
+//! systemd's units: the agent, its fencer, a drop-in that leaves starting the server to the agent, and with them those
+//! of backups, which are text of `backup_units`.
 //!
 //! They are hardened as far as starting, filling and killing a server allows; a server that the agent starts as a
 //! process lives in the agent's unit and its limits.
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use spec::{Ha, HaStore, Node, ServiceManager, Spec};
 
+use super::backup_units::backup_units;
 use super::{Installed, RenderedFile, TrafficError, agents, header, word};
 
 /// The file without which the server's unit refuses to start: the agent makes it before each start, and removes it
@@ -33,11 +35,19 @@ UMask=0077
 LimitCORE=0
 ";
 
-/// The units of the node or witness of this name.
+/// The units of the node or witness of this name: of its agent, of its backups, or of both, as the spec has them.
 ///
 /// # Errors
 /// Where there are no agents or nobody of this name, or a path has characters that a unit cannot hold.
 pub fn systemd(spec: &Spec, member: &str, installed: &Installed) -> Result<Vec<RenderedFile>, TrafficError> {
+    let backups = |node: &Node| match &spec.backup {
+        Some(backup) => backup_units(spec, backup, node, installed),
+        None => Ok(Vec::new()),
+    };
+    if let (None, Some(_)) = (&spec.ha, &spec.backup) {
+        let node = spec.node(member).ok_or_else(|| TrafficError::NoMember(member.to_owned()))?;
+        return backups(node);
+    }
     let ha = agents(spec)?;
     let Some(node) = spec.node(member) else {
         if !ha.witnesses.iter().any(|witness| witness.name == member) {
@@ -45,14 +55,17 @@ pub fn systemd(spec: &Spec, member: &str, installed: &Installed) -> Result<Vec<R
         }
         return Ok(vec![witness(spec, member, installed)?]);
     };
-    Ok(vec![agent(spec, ha, node, installed)?, fencer(spec, ha, node, installed)?, server(spec, node)?])
+    let mut units =
+        vec![agent(spec, ha, node, installed)?, fencer(spec, ha, node, installed)?, server(spec, node)?];
+    units.extend(backups(node)?);
+    Ok(units)
 }
 
-fn unit(name: &str, text: String) -> RenderedFile {
+pub(super) fn unit(name: &str, text: String) -> RenderedFile {
     RenderedFile { path: Path::new("/etc/systemd/system").join(name), text }
 }
 
-fn head(spec: &Spec, member: &str) -> String {
+pub(super) fn head(spec: &Spec, member: &str) -> String {
     header(spec, &format!("systemd on {member}"), &format!("mainstay render systemd --node {member}"))
 }
 

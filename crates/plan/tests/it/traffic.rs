@@ -9,8 +9,17 @@ use spec::Spec;
 
 use crate::fixture;
 
+/// The same with backups.
+fn three_with(backup: &str) -> Spec {
+    three_and("agents", &format!("[backup]\n{backup}\n"))
+}
+
 /// Three nodes of IPv4, every inner section written, the address kept by this program.
 fn three(keeper: &str) -> Spec {
+    three_and(keeper, "")
+}
+
+fn three_and(keeper: &str, more: &str) -> Spec {
     fixture::spec(&format!(
         r#"
 [cluster]
@@ -58,6 +67,8 @@ keeper = "{keeper}"
 
 [ha.watchdog]
 device = "/dev/watchdog1"
+
+{more}
 
 [ha.proxy]
 listen = "127.0.0.1:3306"
@@ -178,6 +189,27 @@ fn systemd_of_two_nodes_and_a_witness() {
     let node = files(&systemd(&spec, "a", &installed()).unwrap());
     let witness = files(&systemd(&spec, "w", &installed()).unwrap());
     insta::assert_snapshot!(format!("{node}\n======\n{witness}"));
+}
+
+#[test]
+fn systemd_of_backups() {
+    let with = |lines: &str| {
+        let mut spec = fixture::cloudstack_spec(flavor::Vendor::MariaDb);
+        spec.backup = three_with(lines).backup;
+        spec
+    };
+    let store = with("place = \"s3://backups/zone1\"\narchive_purge_after = \"3d\"");
+    let folder = with("place = \"/srv/backups\"");
+    let name = store.nodes[0].name.clone();
+    let store = files(&systemd(&store, &name, &installed()).unwrap());
+    let folder = files(&systemd(&folder, &name, &installed()).unwrap());
+    insta::assert_snapshot!(format!("{store}\n======\n{folder}"));
+    // Beside the agents' own.
+    let both = systemd(&three_with("place = \"/srv/backups\""), "db1", &installed()).unwrap();
+    assert_eq!(both.len(), 8);
+    let strange = with("place = \"/srv/a b\"");
+    assert_eq!(systemd(&strange, &name, &installed()), Err(TrafficError::Unquotable("/srv/a b".into())));
+    assert_eq!(systemd(&strange, "db9", &installed()), Err(TrafficError::NoMember("db9".to_owned())));
 }
 
 #[test]
@@ -303,18 +335,22 @@ fn write_units(folder: &Path, files: &[RenderedFile]) {
 #[test]
 fn real_systemd_accepts_the_units() {
     let installed = Installed { program: "/usr/bin/env".into(), ..installed() };
-    for (spec, member, units) in [
-        (three("agents"), "db1", &["mainstay-agent", "mainstay-fencer", "mariadb"][..]),
-        (two_and_a_witness(), "a", &["mainstay-agent", "mainstay-fencer", "mysql"]),
-        (two_and_a_witness(), "w", &["mainstay-agent"]),
+    for (spec, member, count) in [
+        (three("agents"), "db1", 3),
+        (three_with("place = \"/srv/backups\""), "db1", 8),
+        (two_and_a_witness(), "a", 3),
+        (two_and_a_witness(), "w", 1),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let files = systemd(&spec, member, &installed).unwrap();
-        assert_eq!(files.len(), units.len());
+        assert_eq!(files.len(), count);
         write_units(folder.path(), &files);
-        let units: Vec<String> = units
+        let units: Vec<String> = files
             .iter()
-            .map(|unit| folder.path().join(format!("{unit}.service")).display().to_string())
+            .map(|file| {
+                let path = file.path.to_str().unwrap().trim_end_matches(".d/mainstay.conf");
+                folder.path().join(Path::new(path).file_name().unwrap()).display().to_string()
+            })
             .collect();
         let mut arguments = vec!["verify", "--man=no", "--generators=no"];
         arguments.extend(units.iter().map(String::as_str));
