@@ -7,7 +7,7 @@ use backup::rewind::{RewindError, TableOptions};
 use flavor::Vendor;
 use server::Connection;
 
-use crate::harness::{Bench, run, value, vendors};
+use crate::harness::{Bench, run, vendors};
 use crate::rewind::{archive, copy, differences, options, position, rewind};
 
 /// `item` goes with `orders`, which go with their customer; `label` loses its customer; `visit` is never touched.
