@@ -46,14 +46,14 @@ pub enum BlobError {
         path: PathBuf,
     },
     /// A file could not be worked on.
-    #[error("cannot {operation} {}: {source}", path.display())]
+    #[error("cannot {operation} {}: {error}", path.display())]
     Io {
         /// What was tried.
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// The operating system's words.
-        source: io::Error,
+        /// The operating system's words. They are in the sentence, and so not a source beside it.
+        error: io::Error,
     },
     /// The store refused or failed, after all retries.
     #[error("cannot {operation} {name} in {place}: {reason}")]
@@ -125,10 +125,10 @@ impl BlobError {
             Self::NoFolder { path } => {
                 format!("mount it, or make it with `mkdir -m 700 {}`", path.display())
             }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => {
                 "make room, or keep fewer backups with `mainstay backup prune`".to_owned()
             }
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
                 "run as the folder's owner".to_owned()
             }
             Self::Io { .. } => "see whether the disk is well".to_owned(),

@@ -29,7 +29,7 @@ pub(crate) struct Folder {
 
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BlobError {
     let path = path.to_owned();
-    move |source| BlobError::Io { operation, path, source }
+    move |error| BlobError::Io { operation, path, error }
 }
 
 /// Runs what may wait for a disk where that holds up nothing else.
@@ -41,7 +41,7 @@ async fn blocking<T: Send + 'static>(
         Err(error) => Err(BlobError::Io {
             operation: "work on",
             path: PathBuf::new(),
-            source: io::Error::other(error.to_string()),
+            error: io::Error::other(error.to_string()),
         }),
     }
 }

@@ -43,6 +43,14 @@ impl Archive {
         Self { place: self.place.clone(), lease: Some(lease) }
     }
 
+    /// Fails once another one has the lease, for whoever has nothing to write and would not meet it.
+    pub(crate) async fn watch_lease(&self) -> Result<(), ArchiveError> {
+        match &self.lease {
+            Some(lease) => lease.watch().await,
+            None => Ok(()),
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub const fn place(&self) -> &Place {

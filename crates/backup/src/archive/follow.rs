@@ -201,7 +201,10 @@ async fn connected(
     tell: &mut (dyn FnMut(ArchiveNews) + Send),
 ) -> Result<bool, ArchiveError> {
     let lease = match held {
-        Some(lease) => Arc::clone(lease),
+        Some(lease) => {
+            lease.see().await?;
+            Arc::clone(lease)
+        }
         None => tokio::select! {
             () = &mut *stop => return Ok(true),
             taken = lease(archive, options, tell) => Arc::clone(held.insert(taken?)),
@@ -326,6 +329,7 @@ impl<'a> Session<'a> {
                 Taken::LogEnd(next) => self.cut(true, next, archived, tell).await?,
             },
             DumpEvent::Idle => {
+                self.archive.watch_lease().await?;
                 self.cutter.settle(self.archive).await?;
                 if is_due(&self.cutter) {
                     self.cut(false, None, archived, tell).await?;

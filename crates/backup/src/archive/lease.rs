@@ -106,6 +106,11 @@ impl Lease {
         }
     }
 
+    /// As [`Lease::see`], where there is reason to look: what renews it ends once another one has it.
+    pub(crate) async fn watch(&self) -> Result<(), ArchiveError> {
+        if self.renewing.is_finished() { self.see().await } else { Ok(()) }
+    }
+
     /// Lets another one begin at once. A place that fails lets it begin later.
     pub(crate) async fn give_back(mut self) {
         drop(self.going_on.take());

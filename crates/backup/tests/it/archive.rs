@@ -275,12 +275,7 @@ async fn real_the_archive_has_every_byte() {
 }
 
 /// Inserts rows as fast as it can; every id that was acknowledged is given back.
-pub(crate) async fn writer(
-    target: Target,
-    first: i64,
-    is_over: Arc<AtomicBool>,
-    count: Arc<AtomicU64>,
-) -> Vec<i64> {
+async fn writer(target: Target, first: i64, is_over: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Vec<i64> {
     let mut acknowledged = Vec::new();
     let Ok(mut connection) = Connection::open(&target, &Limits::default()).await else { return acknowledged };
     let mut id = first;
@@ -304,16 +299,17 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Names socket, user, place and the lease's milliseconds to the archiver that is to be killed.
+/// Names socket, user, place, the lease's milliseconds and a number for the server to the archiver that is to be killed.
 const ARCHIVER: &str = "MAINSTAY_TEST_ARCHIVER";
 
 /// An archiver of its own, which is this program once more.
 #[expect(clippy::disallowed_methods, reason = "a process to be killed")]
-pub(crate) fn process(logged: &Logged) -> std::process::Child {
+pub(crate) fn process(logged: &Logged, server_id: u32) -> std::process::Child {
     let node = &logged.cluster.nodes[0];
     let place = logged.folder.path().join("place");
     let lease_ms = logged.lease.as_millis();
-    let settings = format!("{}|{}|{}|{lease_ms}", node.socket.display(), node.root_user, place.display());
+    let settings =
+        format!("{}|{}|{}|{lease_ms}|{server_id}", node.socket.display(), node.root_user, place.display());
     std::process::Command::new(std::env::current_exe().unwrap())
         .args(["archive::an_archiver_as_a_process", "--exact"])
         .env(ARCHIVER, settings)
@@ -325,14 +321,14 @@ pub(crate) fn process(logged: &Logged) -> std::process::Child {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archiver_as_a_process() {
     let Ok(settings) = std::env::var(ARCHIVER) else { return };
-    let [socket, user, place, lease_ms] = settings.split('|').collect::<Vec<_>>()[..] else {
+    let [socket, user, place, lease_ms, server_id] = settings.split('|').collect::<Vec<_>>()[..] else {
         panic!("{settings}")
     };
     let archive = Archive::new(Place::open(&Address::Folder(place.into()), None).unwrap());
     let options = ArchiveOptions {
         target: Target::socket(socket, user),
         limits: Limits::default(),
-        server_id: 0x8000_0001,
+        server_id: 0x8000_0000 + server_id.parse::<u32>().unwrap(),
         segment_age: Duration::from_millis(50),
         segment_bytes: 64 << 10,
         accepts_gap: false,
@@ -367,7 +363,7 @@ async fn real_an_archiver_that_is_cut_off_at_any_moment_goes_on_without_gap_or_d
             // The moment is what is tried out here.
             let moment = Duration::from_millis(100 + (seed >> 33) % 280);
             if number % 2 == 0 {
-                let mut archiver = process(&logged);
+                let mut archiver = process(&logged, 1);
                 tokio::time::sleep(moment).await;
                 assert_eq!(archiver.try_wait().unwrap(), None, "it ended by itself");
                 archiver.kill().unwrap();

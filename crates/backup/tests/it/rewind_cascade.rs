@@ -20,11 +20,11 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE item (id INT PRIMARY KEY, of_order INT, CONSTRAINT i FOREIGN KEY (of_order) REFERENCES orders (id) ON DELETE CASCADE)",
     "CREATE TABLE visit (id INT PRIMARY KEY, customer INT, CONSTRAINT v FOREIGN KEY (customer) REFERENCES customer (id))",
     "CREATE TABLE late (id INT PRIMARY KEY, customer INT)",
-    "INSERT INTO customer VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+    "INSERT INTO customer VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')",
     "INSERT INTO orders VALUES (10, 1), (20, 2), (30, 3)",
     "INSERT INTO item VALUES (100, 10), (200, 20), (300, 30)",
     "INSERT INTO visit VALUES (1, 1)",
-    "INSERT INTO late VALUES (1, 1), (2, 2)",
+    "INSERT INTO late VALUES (1, 1), (4, 4)",
 ];
 
 async fn made(vendor: Vendor) -> (Bench, Connection) {
@@ -63,7 +63,7 @@ async fn real_what_foreign_keys_did_unlogged_is_refused_and_named() {
                 "DELETE FROM shop.customer WHERE id = 2",
                 "UPDATE shop.customer SET id = 33 WHERE id = 3",
                 "ALTER TABLE shop.late ADD CONSTRAINT l FOREIGN KEY (customer) REFERENCES customer (id) ON DELETE SET NULL",
-                "DELETE FROM shop.customer WHERE id = 33",
+                "DELETE FROM shop.customer WHERE id = 4",
             ],
         )
         .await;

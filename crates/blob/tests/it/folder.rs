@@ -69,7 +69,7 @@ async fn a_full_disk_leaves_nothing_behind() {
     }
     let error = failed.expect("no writer met the full disk");
     assert!(
-        matches!(&error, BlobError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull),
+        matches!(&error, BlobError::Io { error, .. } if error.kind() == std::io::ErrorKind::StorageFull),
         "{error}"
     );
     assert!(error.hint().contains("prune"), "{}", error.hint());

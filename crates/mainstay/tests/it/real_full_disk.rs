@@ -17,7 +17,7 @@ on "$1" archive "$2" "$3" --once
 "$1" backup archive --status --verify --place "$2" 2>&1
 echo "status ended with $?"
 on "$1" create "$2" "$3"
-"$1" backup verify --all --place "$2" 2>&1
+"$1" backup verify --place "$2" 2>&1
 echo "verify ended with $?"
 "#;
 
@@ -49,6 +49,7 @@ fn real_a_full_disk_is_said_and_costs_nothing() {
     let created = ran.out.split_once("create ended with 1").unwrap_or_else(|| panic!("{ran:?}")).0;
     assert!(created.contains("No space left on device") && created.contains("make room"), "{created}");
     let archived = said("listed with", "archive ended with 1");
+    assert_eq!(archived.matches("No space").count(), 1, "{archived}");
     assert!(archived.contains("No space left on device") && archived.contains("make room"), "{archived}");
     let listed = said("create ended with 1", "listed with");
     assert!(!listed.contains("whole") && !listed.contains("read back"), "{listed}");
