@@ -17,4 +17,5 @@ mod keep;
 mod rehearse;
 mod replay;
 mod restore;
+mod restore_accounts;
 mod rewind;
