@@ -3,6 +3,7 @@
 //! Nothing is changed before everything was read, planned and allowed. A restore that was killed goes on where it
 //! stopped when the same command runs again.
 
+mod accounts;
 pub(crate) mod engine;
 mod error;
 mod feed;
@@ -30,6 +31,7 @@ use dump::fix::Fix;
 use serde::Serialize;
 use server::{Loader, Target};
 
+pub use accounts::Accounts;
 use engine::{Step, Work};
 pub use error::RestoreError;
 use plan::{Naming, Plan};
@@ -76,6 +78,8 @@ pub struct RestoreOptions {
     pub with_sums: bool,
     /// Whose data it is.
     pub profile: Profile,
+    /// Accounts to make where they are not there.
+    pub accounts: Option<Accounts>,
     /// Plan, and change nothing.
     pub dry_run: bool,
     /// What ends the names of tables that make room, such as `_before_20261121T173000Z`.
@@ -111,6 +115,10 @@ pub struct Restored {
     pub changes: BTreeMap<String, Vec<String>>,
     /// What was left out.
     pub left_out: Vec<String>,
+    /// Accounts that were made, quoted.
+    pub accounts: Vec<String>,
+    /// Accounts of the backup that are there already, and were let be.
+    pub accounts_kept: Vec<String>,
     /// Tables that made room, and their names now.
     pub renamed: BTreeMap<String, String>,
     /// Statements of the dump that are not for this server, by kind.
@@ -126,7 +134,7 @@ pub struct Restored {
 /// # Errors
 /// As [`RestoreError`] lists. What is there after an error is known to the notes on the target: the same call goes on.
 pub async fn restore(
-    survey: Survey,
+    mut survey: Survey,
     target: &Target,
     options: &RestoreOptions,
     progress: Arc<Progress>,
@@ -134,26 +142,20 @@ pub async fn restore(
     progress.begin("planning");
     let default = options.into.as_deref().or(survey.header.database.as_deref()).map(str::to_owned);
     let naming = Naming { renamed: &options.renamed, default: default.as_deref() };
+    let own = survey.without_own(|name| naming.renamed(name).to_owned());
     let names = database_names(&survey, &naming);
-    let here = Here::look(target, &names).await?;
-    let plan = plan::make(&survey, &naming, &here)?;
-    if plan.databases.is_empty() && plan.tables.is_empty() && plan.objects.is_empty() {
-        // An empty file is what is left of many a backup that was never looked at.
-        let why = "there is no database, table or other object in it: nothing was restored";
-        return Err(RestoreError::Refused(why.to_owned()));
+    let mut here = Here::look(target, &names).await?;
+    let there = here.accounts.clone().unwrap_or_default();
+    if let Some(accounts) = &options.accounts {
+        accounts.check(&here)?;
+        // They are made before what they are the definers of.
+        here.accounts.get_or_insert_default().extend(accounts.names().cloned());
     }
+    let mut plan = plan::make(&survey, &naming, &here)?;
+    check_content(&plan, options)?;
+    plan.left_out.extend(own);
     check_fixes(&plan, &options.fixes)?;
-    let method = match options.method {
-        Some(Method::Load) if !here.has_local_infile => {
-            return Err(RestoreError::Refused(
-                "the target does not allow LOAD DATA LOCAL: SET GLOBAL local_infile = ON there, or use --method insert"
-                    .to_owned(),
-            ));
-        }
-        Some(method) => method,
-        None if here.has_local_infile => Method::Load,
-        None => Method::Insert,
-    };
+    let method = method(options, &here)?;
     let mut restored = described(&survey, &plan, method);
     let sessions =
         Sessions { target: target.clone(), vendor: here.vendor(), with_binlog: options.with_binlog };
@@ -165,6 +167,9 @@ pub async fn restore(
     let aside = if restored.resumed { BTreeMap::new() } else { room(&plan, &here, options)? };
     restored.renamed =
         aside.iter().map(|((database, from), to)| (format!("{database}.{from}"), to.clone())).collect();
+    let mut accounts = accounts::choose(options.accounts.as_ref(), &there, &state);
+    restored.accounts = accounts.made();
+    restored.accounts_kept.clone_from(&accounts.kept);
     if options.dry_run {
         restored.dry_run = true;
         loader.close().await;
@@ -177,8 +182,11 @@ pub async fn restore(
         // Of this run nothing is there that an earlier one made.
         state.done.remove("begin");
     }
+    restored.left_out.extend(accounts.make(&mut loader, &sessions, &state).await?);
+    restored.accounts = accounts.made();
     let work = Arc::new(work(plan, sessions, state, method, &here, progress));
     carry_out(&work, survey.files, options.threads).await?;
+    restored.left_out.extend(accounts.grant(&mut loader).await?);
     restored.tables_verified = verify::verify(&work, options.threads, options.with_sums).await?;
     work.progress.begin("finishing");
     restored.profile = profile::apply(options.profile, &mut loader, &restored.databases).await?;
@@ -189,11 +197,23 @@ pub async fn restore(
     Ok(restored)
 }
 
+fn method(options: &RestoreOptions, here: &Here) -> Result<Method, RestoreError> {
+    match options.method {
+        Some(Method::Load) if !here.has_local_infile => Err(RestoreError::Refused(
+            "the target does not allow LOAD DATA LOCAL: SET GLOBAL local_infile = ON there, or use --method insert"
+                .to_owned(),
+        )),
+        Some(method) => Ok(method),
+        None if here.has_local_infile => Ok(Method::Load),
+        None => Ok(Method::Insert),
+    }
+}
+
 fn database_names(survey: &Survey, naming: &Naming<'_>) -> BTreeSet<String> {
     let tables = survey.tables.iter().map(|table| &table.name.database);
     let objects = survey.objects.iter().map(|(object, _)| &object.name.database);
     let named = tables.chain(objects).filter_map(|database| database.as_deref().or(naming.default));
-    named.map(|name| naming.renamed.get(name).map_or(name, String::as_str).to_owned()).collect()
+    named.map(|name| naming.renamed(name).to_owned()).collect()
 }
 
 /// What makes two runs the same restore: the same pieces into the same tables.
@@ -205,6 +225,16 @@ fn identity_of(quoted: &str, runs: &[survey::PlacedRun]) -> String {
     let runs: Vec<String> =
         runs.iter().map(|run| format!("{},{},{}", run.file, run.offset, run.length)).collect();
     format!("{quoted}:{}", runs.join(";"))
+}
+
+/// An empty file is what is left of many a backup that was never looked at.
+fn check_content(plan: &Plan, options: &RestoreOptions) -> Result<(), RestoreError> {
+    let is_empty = plan.databases.is_empty() && plan.tables.is_empty() && plan.objects.is_empty();
+    if is_empty && options.accounts.is_none() {
+        let why = "there is no database, table or other object in it: nothing was restored";
+        return Err(RestoreError::Refused(why.to_owned()));
+    }
+    Ok(())
 }
 
 fn check_fixes(plan: &Plan, allowed: &BTreeSet<Fix>) -> Result<(), RestoreError> {

@@ -20,7 +20,7 @@ pub enum Fix {
     Engine,
     /// A type that the target does not have becomes text that holds the same values.
     ColumnType,
-    /// An option of an index or a column in the other vendor's word, or none.
+    /// An option of an index or a column in the other vendor's words, or none.
     Option,
     /// A generated column that refers to the AUTO_INCREMENT column becomes an ordinary one where the target refuses that.
     GeneratedColumn,
@@ -302,6 +302,11 @@ fn change(rest: &[Token<'_>], target: &TargetSide) -> Option<(usize, Change)> {
         if first == "IGNORED" {
             return made(1, Fix::Option, "INVISIBLE");
         }
+        if lower == "default"
+            && let Some((used, call)) = called(rest)
+        {
+            return made(used, Fix::Option, &format!("DEFAULT ({call})"));
+        }
         if matches!(lower.as_str(), "page_checksum" | "transactional" | "page_compressed")
             && let Some((used, _)) = next
         {
@@ -323,6 +328,30 @@ fn is_next(rest: &[Token<'_>], wanted: &[&str]) -> Option<(usize, ())> {
     let same = found.len() == wanted.len()
         && found.iter().zip(wanted).all(|((_, word), wanted)| word.eq_ignore_ascii_case(wanted));
     found.last().filter(|_| same).map(|(used, _)| (*used, ()))
+}
+
+/// The call that follows the first word, and how many tokens both are; none for those that MySQL takes as a default
+/// without parentheses around them.
+fn called(rest: &[Token<'_>]) -> Option<(usize, String)> {
+    const TAKEN: [&str; 4] = ["current_timestamp", "now", "localtime", "localtimestamp"];
+    let at = 1 + rest.iter().skip(1).position(|token| !token.text.trim().is_empty())?;
+    let name = rest.get(at).filter(|token| token.is_word)?.text;
+    if TAKEN.iter().any(|it| it.eq_ignore_ascii_case(name)) || rest.get(at + 1)?.text != "(" {
+        return None;
+    }
+    let mut depth = 0_u32;
+    for (end, token) in rest.iter().enumerate().skip(at + 1) {
+        match token.text {
+            "(" => depth += 1,
+            ")" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            let call = rest.get(at..=end)?.iter().map(|token| token.text).collect();
+            return Some((end + 1, call));
+        }
+    }
+    None
 }
 
 fn follows_call(rest: &[Token<'_>]) -> bool {
@@ -409,7 +438,15 @@ mod tests {
                 "",
             ),
             ("'utf8mb4_uca1400_ai_ci' `uuid`", &mysql(), "'utf8mb4_uca1400_ai_ci' `uuid`", ""),
-            ("`u` uuid DEFAULT uuid()", &mysql(), "`u` char(36) DEFAULT uuid()", "column-type"),
+            ("`u` uuid DEFAULT uuid()", &mysql(), "`u` char(36) DEFAULT (uuid())", "column-type,option"),
+            ("DEFAULT concat('a)',(1 + 2)),", &mysql(), "DEFAULT (concat('a)',(1 + 2))),", "option"),
+            (
+                "DEFAULT current_timestamp(), DEFAULT (f())",
+                &mysql(),
+                "DEFAULT current_timestamp(), DEFAULT (f())",
+                "",
+            ),
+            ("DEFAULT f() DEFAULT CHARSET=x", &old, "DEFAULT f() DEFAULT CHARSET=x", ""),
             (") ENGINE=Aria PAGE_CHECKSUM=1", &mysql(), ") ENGINE=InnoDB ", "engine,option"),
             ("KEY `a` (`a`) IGNORED", &mysql(), "KEY `a` (`a`) INVISIBLE", "option"),
             (") WITH SYSTEM VERSIONING", &mysql(), ") ", "versioning"),

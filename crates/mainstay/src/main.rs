@@ -77,7 +77,7 @@ async fn run(cli: Cli) -> Verb {
             BackupArgs::Archive(args) => Box::pin(verbs::backup_archive::run(format, &args)).await,
         },
         VerbArgs::Restore(args) => Box::pin(verbs::restore::run(format, &args)).await,
-        VerbArgs::Extract(args) => verbs::extract::run(format, &args),
+        VerbArgs::Extract(args) => verbs::extract::run(format, &args).await,
         VerbArgs::Rewind(args) => match args.into.as_deref() {
             Some(into) => Box::pin(verbs::rewind_server::run(format, &args, into)).await,
             None => Box::pin(verbs::rewind::run(format, &args)).await,

@@ -12,7 +12,7 @@ use super::error::{CreateError, During};
 use super::options::CreateOptions;
 
 /// Databases that are the server's own.
-const OWN: [&str; 5] = ["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
+pub(crate) const OWN: [&str; 5] = ["mysql", "information_schema", "performance_schema", "sys", "ndbinfo"];
 
 /// What there is.
 #[derive(Clone, Debug, Default)]

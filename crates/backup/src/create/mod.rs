@@ -6,7 +6,7 @@
 //! make no backup.
 
 mod accounts;
-mod catalog;
+pub(crate) mod catalog;
 pub(crate) mod control_plane;
 pub(crate) mod error;
 pub(crate) mod files;

@@ -243,6 +243,7 @@ pub(crate) async fn restore_one(
         method: None,
         with_sums: options.with_sums,
         profile: Profile::None,
+        accounts: None,
         dry_run: false,
         aside_suffix: String::new(),
     };

@@ -42,7 +42,13 @@ pub enum RestoreError {
         /// Why.
         source: dump::manifest::ManifestError,
     },
-    /// The encryption key is missing or wrong.
+    /// It is encrypted, and no key was given.
+    #[error("the backup {place} is encrypted, and no key is named")]
+    NoKey {
+        /// Where.
+        place: String,
+    },
+    /// The encryption key is wrong.
     #[error("{place} cannot be decrypted")]
     Sealed {
         /// Where.
@@ -118,7 +124,7 @@ impl RestoreError {
                     names.join(",")
                 ));
             }
-            Self::Sealed { .. } => "name the key's file with --encryption-key-file",
+            Self::NoKey { .. } | Self::Sealed { .. } => "name the key's file with --encryption-key-file",
             Self::Server { source, .. } => return source.hint(),
             Self::Blob(error) => return Some(error.hint()),
             Self::Rows { .. } => "run the same command again: it goes on where it stopped",

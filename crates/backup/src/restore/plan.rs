@@ -96,7 +96,12 @@ impl Naming<'_> {
                 "the dump does not say which database its tables are of: name one with --into".to_owned(),
             )
         })?;
-        Ok(self.renamed.get(name).map_or(name, String::as_str).to_owned())
+        Ok(self.renamed(name).to_owned())
+    }
+
+    /// The name that a database of the dump gets.
+    pub(crate) fn renamed<'n>(&'n self, name: &'n str) -> &'n str {
+        self.renamed.get(name).map_or(name, String::as_str)
     }
 
     /// Names within definitions that have a database of the dump before them.
@@ -160,9 +165,7 @@ impl Maker<'_> {
 
     fn database(&mut self, survey: &Survey, name: String) -> Result<(), RestoreError> {
         let quoted = quoted(&name)?;
-        let is_it = |entry: &&dump::DatabaseEntry| {
-            self.naming.renamed.get(&entry.name).map_or(entry.name.as_str(), String::as_str) == name
-        };
+        let is_it = |entry: &&dump::DatabaseEntry| self.naming.renamed(&entry.name) == name;
         let create = survey.databases.iter().find(is_it).map(|entry| text_of(entry.create.as_bytes()));
         let (options, changes) = match create.as_deref().and_then(options_of) {
             Some(options) => fix::definition(options, self.side()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use blob::Place;
 use dump::manifest::{BackupKind, MANIFEST_BYTES_MAX, MANIFEST_NAME, Manifest};
 
+use super::accounts::Accounts;
 use super::error::RestoreError;
 use super::input::Origin;
 use super::select::Selection;
@@ -87,9 +88,7 @@ impl Source {
                 ))
             }
             (Some(_), None) => {
-                let refused =
-                    format!("the backup {name} is encrypted: name the key's file with --encryption-key-file");
-                return Err(RestoreError::Refused(refused));
+                return Err(RestoreError::NoKey { place: name });
             }
             (None, _) => None,
         };
@@ -99,6 +98,20 @@ impl Source {
             return Err(RestoreError::Refused(refused));
         }
         Ok(Self::Folder(Folder { name, files, manifest, sealing }))
+    }
+
+    /// The accounts that it holds. Blocks: not for a thread that drives others.
+    ///
+    /// # Errors
+    /// If it is no backup of Mainstay, holds none, or their file is damaged.
+    pub fn accounts(&self) -> Result<Accounts, RestoreError> {
+        match self {
+            Self::Plain(origin) => Err(RestoreError::Refused(format!(
+                "{origin} is a plain dump, whose accounts are not told from what the server keeps for itself: accounts \
+                 are restored from a backup of Mainstay"
+            ))),
+            Self::Folder(folder) => Accounts::of(folder),
+        }
     }
 
     /// Reads it whole. Blocks: not for a thread that drives others.

@@ -3,7 +3,7 @@
 //! A file that is cut off, damaged or another than the manifest says ends the survey, so that nothing is ever loaded
 //! from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +16,9 @@ use dump::{
 };
 
 use super::error::RestoreError;
-use super::input::{Origin, SourceFile, Summed};
+use super::input::{Origin, SourceFile, Sum, Summed};
 use super::select::Selection;
+use crate::create::catalog::OWN;
 use crate::extract::index;
 
 /// A file of definitions is read whole; none is larger.
@@ -130,6 +131,23 @@ impl Survey {
         }
     }
 
+    /// Takes out what would go into databases that are the server's own, and says which: what a dump of all databases
+    /// has of them is of the server it was taken from. `target` gives the name that a database of the dump gets.
+    pub(crate) fn without_own(&mut self, target: impl Fn(&str) -> String) -> Vec<String> {
+        let mut left_out = BTreeSet::new();
+        let mut stays = |name: &ObjectName| {
+            let Some(database) = name.database.as_deref().map(&target) else { return true };
+            let is_own = OWN.contains(&database.as_str());
+            if is_own {
+                left_out.insert(format!("what is of the server's own database {database}"));
+            }
+            !is_own
+        };
+        self.tables.retain(|table| stays(&table.name));
+        self.objects.retain(|(object, _)| stays(&object.name));
+        left_out.into_iter().collect()
+    }
+
     /// Checks that what was named was found.
     fn found(self, selection: &Selection) -> Result<Self, RestoreError> {
         let names = self.tables.iter().map(|table| &table.name);
@@ -217,6 +235,24 @@ pub struct Folder {
     pub sealing: Option<Arc<crate::seal::Sealing>>,
 }
 
+impl Folder {
+    /// What a file is sealed with.
+    pub(crate) fn sealing_of(
+        &self,
+        name: &FileName,
+        stored: &str,
+    ) -> Result<Option<(Arc<crate::seal::Sealing>, String)>, RestoreError> {
+        match (&self.sealing, name.encrypted) {
+            (Some(sealing), true) => Ok(Some((Arc::clone(sealing), stored.to_owned()))),
+            (None, true) => {
+                let problem = "is encrypted and no key is there".to_owned();
+                Err(RestoreError::Differs { file: stored.to_owned(), problem })
+            }
+            (_, false) => Ok(None),
+        }
+    }
+}
+
 /// Reads all files of a folder that are meant, several at once.
 ///
 /// # Errors
@@ -289,14 +325,7 @@ fn list(folder: &Folder) -> Result<Vec<Listed>, RestoreError> {
         if matches!(name.part, Part::Accounts | Part::ControlPlane { .. } | Part::Physical) {
             continue;
         }
-        let sealing = match (&folder.sealing, name.encrypted) {
-            (Some(sealing), true) => Some((Arc::clone(sealing), stored.clone())),
-            (None, true) => {
-                let problem = "is encrypted and no key is there".to_owned();
-                return Err(RestoreError::Differs { file: stored.clone(), problem });
-            }
-            (_, false) => None,
-        };
+        let sealing = folder.sealing_of(&name, stored)?;
         let record = folder.manifest.as_ref().map(|manifest| manifest.file(stored));
         let expected = match record {
             // Files that the manifest does not know are none of the backup's.
@@ -412,15 +441,23 @@ fn definitions(listed: &Listed) -> Result<Inventory, RestoreError> {
         | Part::ControlPlane { .. }
         | Part::Physical => scan(text).map_err(damaged(name))?,
     };
-    if let Some((expected, bytes)) = &listed.expected {
-        let (found, read) = sum.finish();
-        if (&found, &read) != (expected, bytes) {
-            let problem =
-                format!("has {read} bytes with SHA-256 {found}, the manifest says {bytes} with {expected}");
-            return Err(RestoreError::Differs { file: name.clone(), problem });
-        }
+    if let Some(expected) = &listed.expected {
+        check(name, expected, &sum)?;
     }
     Ok(inventory)
+}
+
+/// Compares what was read of a file with its SHA-256 and length in the manifest.
+pub(crate) fn check(name: &str, expected: &(String, u64), sum: &Sum) -> Result<(), RestoreError> {
+    let found = sum.finish();
+    if found == *expected {
+        return Ok(());
+    }
+    let problem = format!(
+        "has {} bytes with SHA-256 {}, the manifest says {} with {}",
+        found.1, found.0, expected.1, expected.0
+    );
+    Err(RestoreError::Differs { file: name.to_owned(), problem })
 }
 
 /// Statements that end at a line's end, as `myloader` reads files of views, triggers and routines: semicolons within do

@@ -442,6 +442,7 @@ async fn restore_into(
         method: None,
         with_sums: true,
         profile: Profile::None,
+        accounts: None,
         dry_run: false,
         aside_suffix: String::new(),
     };

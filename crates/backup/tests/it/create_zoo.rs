@@ -114,8 +114,20 @@ const MYSQL: &[&str] = &[
     "SET sql_generate_invisible_primary_key = OFF",
 ];
 
+/// Makes the database `zoo`, with what only the vendor has where one is named.
+pub(crate) async fn make(connection: &mut Connection, own_of: Option<Vendor>) {
+    run(connection, &["CREATE DATABASE zoo CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "USE zoo"]).await;
+    run(connection, TYPES).await;
+    match own_of {
+        Some(Vendor::MariaDb) => run(connection, MARIADB).await,
+        Some(Vendor::MySql) => run(connection, MYSQL).await,
+        None => {}
+    }
+    run(connection, OBJECTS).await;
+}
+
 /// Definitions of everything, and what the rows add up to.
-async fn look(connection: &mut Connection) -> BTreeMap<String, String> {
+pub(crate) async fn look(connection: &mut Connection) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     run(connection, &["USE zoo", "SET sql_mode = ''"]).await;
     let mut lists = Vec::new();
@@ -161,11 +173,7 @@ async fn real_every_type_and_object_comes_back() {
     for vendor in vendors().await {
         let bench = Bench::new(vendor).await;
         let mut connection = bench.connect().await;
-        run(&mut connection, &["CREATE DATABASE zoo CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "USE zoo"])
-            .await;
-        run(&mut connection, TYPES).await;
-        run(&mut connection, if vendor == Vendor::MariaDb { MARIADB } else { MYSQL }).await;
-        run(&mut connection, OBJECTS).await;
+        make(&mut connection, Some(vendor)).await;
         run(
             &mut connection,
             &[

@@ -22,6 +22,7 @@ mod proxy;
 mod rehearse;
 mod replay;
 mod restore;
+mod restore_accounts;
 mod rewind;
 mod rewind_cascade;
 #[path = "../../../blob/tests/it/store.rs"]

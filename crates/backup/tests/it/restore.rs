@@ -16,7 +16,7 @@ use server::{Connection, Sql};
 
 use crate::harness::{Bench, run, value, vendors};
 
-fn options() -> RestoreOptions {
+pub(crate) fn options() -> RestoreOptions {
     RestoreOptions {
         renamed: BTreeMap::new(),
         into: None,
@@ -27,12 +27,13 @@ fn options() -> RestoreOptions {
         method: None,
         with_sums: true,
         profile: Profile::None,
+        accounts: None,
         dry_run: false,
         aside_suffix: "_before_x".to_owned(),
     }
 }
 
-async fn load(
+pub(crate) async fn load(
     bench: &Bench,
     path: &Path,
     selection: Selection,
@@ -44,14 +45,14 @@ async fn load(
     restore(survey.await.unwrap()?, &bench.target(), options, Arc::new(Progress::default())).await
 }
 
-async fn load_all(bench: &Bench, path: &Path, options: &RestoreOptions) -> Restored {
+pub(crate) async fn load_all(bench: &Bench, path: &Path, options: &RestoreOptions) -> Restored {
     load(bench, path, Selection::default(), options).await.unwrap_or_else(|error| {
         panic!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string))
     })
 }
 
 /// Third-party dumps beside the project, where they are.
-fn shared(name: &str) -> Option<PathBuf> {
+pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let named = std::env::var_os("MAINSTAY_TEST_DATA").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
     let path = folder.join(name);
@@ -62,7 +63,7 @@ fn shared(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-async fn all(connection: &mut Connection, sql: &str) -> Vec<Vec<String>> {
+pub(crate) async fn all(connection: &mut Connection, sql: &str) -> Vec<Vec<String>> {
     let rows = connection.query(&Sql::plain(sql)).await.unwrap_or_else(|error| panic!("{error}\n{sql}"));
     let row = |row: &server::Row| {
         (0..row.columns().len()).map(|at| row.text_at(at).unwrap_or("NULL").to_owned()).collect()

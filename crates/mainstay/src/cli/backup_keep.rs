@@ -11,7 +11,7 @@ use kill::Span;
 use super::ConnectArgs;
 
 /// Where backups live; without --place, as [backup] in the spec says.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Where")]
 pub(crate) struct KeptArgs {
     /// A folder that exists, by its absolute path, or s3://BUCKET/PREFIX. Default: the spec's.

@@ -17,9 +17,10 @@ use super::restore::StoreArgs;
     after_help = "Examples:\n  mainstay extract dump.sql.gz --table shop.orders -o orders.sql\n  mainstay extract dump.sql --table orders --table order_lines | mariadb scratch\n  mainstay extract /backups/20261121T173000Z-shop --database shop -o shop.sql"
 )]
 pub(crate) struct ExtractArgs {
-    /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), or a folder of mydumper's or of Mainstay's.
+    /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), a folder of mydumper's or of Mainstay's, s3://BUCKET/PREFIX/ID, or
+    /// the name of a backup in the spec's place.
     #[arg(value_name = "DUMP")]
-    pub(crate) dump: PathBuf,
+    pub(crate) dump: String,
     /// This table, as database.table or table. Several at once.
     #[arg(long, value_name = "TABLE", required_unless_present = "database")]
     pub(crate) table: Vec<String>,

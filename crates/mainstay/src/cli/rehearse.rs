@@ -25,7 +25,7 @@ pub(crate) struct RehearseArgs {
     /// Which backup. Default: the newest complete one.
     #[arg(long, value_name = "ID", help_heading = "What")]
     pub(crate) backup: Option<BackupId>,
-    /// File with the backup's encryption key.
+    /// File with the backup's encryption key. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "What")]
     pub(crate) encryption_key_file: Option<PathBuf>,
     /// Folder for the throwaway server. Default: where `mainstay lab` has its own.

@@ -15,10 +15,11 @@ use super::ConnectArgs;
 /// last. Killed at any moment, the same command goes on where it stopped. Exit code 2: there is a dry run's plan.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay restore /backups/20261121T173000Z-shop --dry-run\n  mainstay restore dump.sql.gz --into shop --progress\n  mainstay restore /backups/mydumper --rename-database shop=shop_check --no-binlog\n  mainstay restore s3://backups/cloud/20261121T173000Z-cloud --profile cloudstack\n  mainstay restore old-mysql.sql.zst --fix collation,definer"
+    after_help = "Examples:\n  mainstay restore /backups/20261121T173000Z-shop --dry-run\n  mainstay restore dump.sql.gz --into shop --progress\n  mainstay restore /backups/mydumper --rename-database shop=shop_check --no-binlog\n  mainstay restore s3://backups/cloud/20261121T173000Z-cloud --profile cloudstack\n  mainstay restore 20261121T173000Z-cloud --accounts            of the spec's place, with its key\n  mainstay restore old-mysql.sql.zst --fix collation,definer"
 )]
 pub(crate) struct RestoreArgs {
-    /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), a folder of mydumper's or of Mainstay's, or s3://BUCKET/PREFIX/ID.
+    /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), a folder of mydumper's or of Mainstay's, s3://BUCKET/PREFIX/ID, or
+    /// the name of a backup in the spec's place.
     #[arg(value_name = "SOURCE")]
     pub(crate) source: String,
     #[command(flatten)]
@@ -46,6 +47,10 @@ pub(crate) struct RestoreArgs {
     /// Changes that may be made for this server: all, or names as the refusal lists them.
     #[arg(long, value_name = "all|NAMES", value_delimiter = ',', help_heading = "Safety")]
     pub(crate) fix: Vec<String>,
+    /// Make the backup's accounts that are not there yet, and grant them what they may. Accounts that are there stay as they
+    /// are.
+    #[arg(long, conflicts_with = "rename_database", help_heading = "What")]
+    pub(crate) accounts: bool,
     /// Show what would be done, and change nothing.
     #[arg(long, help_heading = "Safety")]
     pub(crate) dry_run: bool,
@@ -72,12 +77,15 @@ pub(crate) struct RestoreArgs {
 /// What is needed to read a backup.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// File with the backup's encryption key.
+    /// File with the backup's encryption key. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub(crate) encryption_key_file: Option<PathBuf>,
     /// URL of the S3-compatible store, for s3:// sources. Credentials come from AWS_ACCESS_KEY_ID and the like.
     #[arg(long, value_name = "URL", help_heading = "Source")]
     pub(crate) s3_endpoint: Option<String>,
+    /// The spec. Default: mainstay.toml here, else /etc/mainstay/mainstay.toml.
+    #[arg(long, value_name = "FILE", help_heading = "Source")]
+    pub(crate) config: Option<PathBuf>,
     /// Do not read or write an index beside a plain dump.
     #[arg(long, help_heading = "Source")]
     pub(crate) no_index: bool,

@@ -102,7 +102,7 @@ pub(crate) struct BaseArgs {
     /// The backup to begin with. Default: the newest from which the archive leads to the moment.
     #[arg(long, value_name = "ID", help_heading = "Where")]
     pub(crate) backup: Option<BackupId>,
-    /// File with the backup's encryption key.
+    /// File with the backup's encryption key. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "Where")]
     pub(crate) encryption_key_file: Option<PathBuf>,
 }

@@ -11,7 +11,6 @@ use backup::physical;
 use backup::seal::Key;
 use dump::layout::Compression;
 use dump::manifest::{BackupKind, Manifest};
-use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use server::Limits;
 
@@ -71,8 +70,7 @@ impl Created {
 pub(crate) async fn run(format: Format, args: &BackupCreateArgs) -> Verb {
     let begun = Instant::now();
     let kept = open(&args.kept)?;
-    let of_spec = kept.backup.as_ref().and_then(|backup| backup.encryption_key_file.as_ref());
-    let options = options(args, key(args.encryption_key_file.as_ref().or(of_spec))?)?;
+    let options = options(args, kept.key(args.encryption_key_file.as_deref())?)?;
     let target = target(&args.connect)?;
     let place = kept.place;
     let progress = Arc::new(Progress::default());
@@ -124,13 +122,6 @@ fn options(args: &BackupCreateArgs, key: Option<Key>) -> Result<CreateOptions, F
         running_max: args.max_running,
     };
     Ok(options)
-}
-
-fn key(path: Option<&PathBuf>) -> Result<Option<Key>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    let text = host::secrets::read(path)?;
-    let key = Key::parse(text.expose_secret());
-    key.map(Some).map_err(|error| Failure::said(error, format!("check {}", path.display())))
 }
 
 /// What the spec says belongs to the control plane on this host, unless files are named. Without a key they are not

@@ -1,5 +1,8 @@
 //! The place that options or the spec name, opened. It looks into none.
 
+use std::path::Path;
+
+use backup::seal::Key;
 use blob::{Address, BlobError, Credentials, Place, S3Store};
 use secrecy::{ExposeSecret as _, SecretString};
 use spec::Backup;
@@ -19,6 +22,21 @@ pub(crate) struct Kept {
     pub(crate) place: Place,
     /// `[backup]`, where there is a spec with it and no other place is named.
     pub(crate) backup: Option<Backup>,
+}
+
+impl Kept {
+    /// The encryption key of the file that is named, else of the spec's.
+    pub(crate) fn key(&self, named: Option<&Path>) -> Result<Option<Key>, Failure> {
+        let of_spec = self.backup.as_ref().and_then(|backup| backup.encryption_key_file.as_deref());
+        named.or(of_spec).map(key).transpose()
+    }
+}
+
+/// The encryption key in a file.
+pub(crate) fn key(path: &Path) -> Result<Key, Failure> {
+    let text = host::secrets::read(path)?;
+    Key::parse(text.expose_secret())
+        .map_err(|error| Failure::said(error, format!("check {}", path.display())))
 }
 
 /// Opens the place that is named, else the spec's.
@@ -59,11 +77,7 @@ pub(crate) fn open(args: &KeptArgs) -> Result<Kept, Failure> {
     Ok(Kept { place, backup: Some(backup) })
 }
 
-fn place_at(
-    place: &str,
-    store: &S3Store,
-    credentials_file: Option<&std::path::Path>,
-) -> Result<Place, Failure> {
+fn place_at(place: &str, store: &S3Store, credentials_file: Option<&Path>) -> Result<Place, Failure> {
     let address = Address::parse(place, store).map_err(failed)?;
     let credentials = match credentials_file {
         Some(path) => {

@@ -14,11 +14,11 @@ use lab::{Lab, LabError, Topology, UpOptions};
 use serde::Serialize;
 use server::{ServerProcess, Signal};
 
-use crate::cli::{RehearseArgs, StoreArgs};
+use crate::cli::RehearseArgs;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::backup_place::{age, open, size};
-use crate::verbs::restore::{key, threads};
+use crate::verbs::restore::threads;
 use crate::verbs::rewind_server::watched;
 
 /// Name of the throwaway cluster: one rehearsal at a time in a folder.
@@ -33,20 +33,16 @@ const DISK_LEAST_BYTES: u64 = 512 << 20;
 struct Report(Rehearsed);
 
 pub(crate) async fn run(format: Format, args: &RehearseArgs) -> Verb {
-    let repository = Repository::new(open(&args.kept)?.place);
+    let kept = open(&args.kept)?;
+    let repository = Repository::new(kept.place.clone());
     let (id, whole) = choose(&repository, args.backup.as_ref()).await.map_err(failure)?;
-    let store = StoreArgs {
-        encryption_key_file: args.encryption_key_file.clone(),
-        s3_endpoint: None,
-        no_index: true,
-    };
     let options = ServerRewindOptions {
         threads: threads(args.threads),
         with_binlog: false,
         with_sums: true,
         // Accounts are not restored, so their objects need others; everything else is of the same vendor.
         fixes: BTreeSet::from(Fix::ALL),
-        key: key(&store)?,
+        key: kept.key(args.encryption_key_file.as_deref())?,
     };
     let root = match &args.work_dir {
         Some(folder) => folder.clone(),

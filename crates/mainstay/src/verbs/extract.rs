@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 use crate::cli::ExtractArgs;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
-use crate::verbs::restore::{failure, key, threads};
+use crate::verbs::restore::{failure, source, threads};
 
 #[derive(Serialize)]
 struct Done(Extracted);
@@ -30,14 +30,15 @@ impl fmt::Display for Done {
     }
 }
 
-pub(crate) fn run(format: Format, args: &ExtractArgs) -> Verb {
+pub(crate) async fn run(format: Format, args: &ExtractArgs) -> Verb {
+    let source = source(&args.dump, &args.store).await?;
     let selection = Selection {
         databases: args.database.clone(),
         tables: args.table.iter().map(|name| Selection::name(name)).collect(),
     };
     let done = block_in_place(|| match &args.output {
-        Some(path) => to_file(args, &selection, path),
-        None => to(args, &selection, &mut output::Raw),
+        Some(path) => to_file(source, args, &selection, path),
+        None => to(source, args, &selection, &mut output::Raw),
     })?;
     // Standard output has the script.
     match args.output {
@@ -48,13 +49,18 @@ pub(crate) fn run(format: Format, args: &ExtractArgs) -> Verb {
 }
 
 /// Writes under another name, which becomes the real one at the end.
-fn to_file(args: &ExtractArgs, selection: &Selection, path: &Path) -> Result<Extracted, Failure> {
+fn to_file(
+    source: Source,
+    args: &ExtractArgs,
+    selection: &Selection,
+    path: &Path,
+) -> Result<Extracted, Failure> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
     let failed = |source| failure(RestoreError::File { file: path.display().to_string(), source });
     let mut file = File::create(partial).map_err(failed)?;
-    let done = to(args, selection, &mut file).and_then(|done| {
+    let done = to(source, args, selection, &mut file).and_then(|done| {
         file.flush().map_err(failed)?;
         std::fs::rename(partial, path).map_err(failed)?;
         Ok(done)
@@ -67,9 +73,12 @@ fn to_file(args: &ExtractArgs, selection: &Selection, path: &Path) -> Result<Ext
     done
 }
 
-fn to(args: &ExtractArgs, selection: &Selection, out: &mut dyn std::io::Write) -> Result<Extracted, Failure> {
-    let key = key(&args.store)?;
-    let source = Source::at_path(&args.dump, key.as_ref()).map_err(failure)?;
+fn to(
+    source: Source,
+    args: &ExtractArgs,
+    selection: &Selection,
+    out: &mut dyn std::io::Write,
+) -> Result<Extracted, Failure> {
     let done = match source {
         Source::Plain(origin) => extract::plain(origin, selection, !args.store.no_index, out),
         Source::Folder(folder) => extract::folder(&folder, selection, threads(None), out),

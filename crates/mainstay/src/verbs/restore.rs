@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backup::repository::BackupId;
 use backup::restore::{
     Existing, Method, Profile, Progress, RestoreError, RestoreOptions, Restored, Selection, Source, restore,
 };
@@ -16,13 +17,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::task::block_in_place;
 
-use crate::cli::{MethodArg, ProfileArg, RestoreArgs, StoreArgs};
+use crate::cli::{KeptArgs, MethodArg, ProfileArg, RestoreArgs, SpecArgs, StoreArgs};
+use crate::context;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
+use crate::verbs::backup_place::{key, open};
 use crate::verbs::facts::target;
 
-/// A key's file is short.
-const KEY_BYTES_MAX: usize = 4096;
 const STORE_SCHEME: &str = "s3://";
 
 #[derive(Serialize)]
@@ -54,6 +55,12 @@ impl fmt::Display for Done {
         for (from, to) in &it.renamed {
             writeln!(f, "renamed: {from} is now {to}")?;
         }
+        for account in &it.accounts {
+            writeln!(f, "account: {account}")?;
+        }
+        if !it.accounts_kept.is_empty() {
+            writeln!(f, "accounts that are there, let be: {}", it.accounts_kept.join(", "))?;
+        }
         for what in &it.left_out {
             writeln!(f, "left out: {what}")?;
         }
@@ -82,13 +89,16 @@ impl fmt::Display for Done {
 
 pub(crate) async fn run(format: Format, args: &RestoreArgs) -> Verb {
     let begun = Instant::now();
-    let options = options(args)?;
+    let mut options = options(args)?;
     let selection = Selection {
         databases: args.databases.clone(),
         tables: args.tables.iter().map(|name| Selection::name(name)).collect(),
     };
     let target = target(&args.connect)?;
-    let source = source(args).await?;
+    let source = source(&args.source, &args.store).await?;
+    if args.accounts {
+        options.accounts = Some(block_in_place(|| source.accounts()).map_err(failure)?);
+    }
     let (threads, with_index) = (options.threads, !args.store.no_index);
     let survey = block_in_place(|| source.survey(&selection, threads, with_index)).map_err(failure)?;
     let progress = Arc::new(Progress::default());
@@ -137,6 +147,7 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions, Failure> {
             ProfileArg::None => Profile::None,
             ProfileArg::Cloudstack => Profile::CloudStack,
         },
+        accounts: None,
         dry_run: args.dry_run,
         aside_suffix: format!("_before_{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ")),
     })
@@ -148,24 +159,54 @@ pub(crate) fn threads(asked: Option<u16>) -> usize {
     asked.map_or((processors + 1).min(16), usize::from)
 }
 
-/// The encryption key that is named.
-pub(crate) fn key(args: &StoreArgs) -> Result<Option<Key>, Failure> {
-    let Some(path) = &args.encryption_key_file else { return Ok(None) };
-    let text = host::files::read_text(path, KEY_BYTES_MAX)?;
-    let key = Key::parse(&text);
-    key.map(Some).map_err(|error| Failure::said(error, format!("check {}", path.display())))
+/// What is named: a file or folder, an `s3://` address, or a backup of the spec's place. Its key: the one named, else
+/// the spec's, which is looked for only when the backup turns out to be encrypted.
+pub(crate) async fn source(name: &str, args: &StoreArgs) -> Result<Source, Failure> {
+    let named = named(name, args)?;
+    let asked = args.encryption_key_file.as_deref().map(key).transpose()?;
+    let is_asked = asked.is_some();
+    match read(&named, asked).await {
+        Err(RestoreError::NoKey { place }) if !is_asked && context::is_there(&spec_args(args)) => {
+            let backup = context::load(&spec_args(args))?.spec.backup;
+            let of_spec = backup.and_then(|backup| backup.encryption_key_file);
+            let path = of_spec.ok_or_else(|| failure(RestoreError::NoKey { place }))?;
+            read(&named, Some(key(&path)?)).await.map_err(failure)
+        }
+        done => done.map_err(failure),
+    }
 }
 
-async fn source(args: &RestoreArgs) -> Result<Source, Failure> {
-    let key = key(&args.store)?;
-    if !args.source.starts_with(STORE_SCHEME) {
-        return Source::at_path(Path::new(&args.source), key.as_ref()).map_err(failure);
+/// Where a source is.
+enum Named {
+    Path(PathBuf),
+    Backup(Place, String),
+}
+
+fn spec_args(args: &StoreArgs) -> SpecArgs {
+    SpecArgs { config: args.config.clone(), node: None }
+}
+
+fn named(name: &str, args: &StoreArgs) -> Result<Named, Failure> {
+    if name.starts_with(STORE_SCHEME) {
+        let store = S3Store { endpoint: args.s3_endpoint.clone(), ..S3Store::default() };
+        let address = Address::parse(name, &store).map_err(|error| failure(error.into()))?;
+        let credentials = Credentials::from_environment();
+        let place = Place::open(&address, credentials.as_ref()).map_err(|error| failure(error.into()))?;
+        return Ok(Named::Backup(place, String::new()));
     }
-    let store = S3Store { endpoint: args.store.s3_endpoint.clone(), ..S3Store::default() };
-    let address = Address::parse(&args.source, &store).map_err(|error| failure(error.into()))?;
-    let credentials = Credentials::from_environment();
-    let place = Place::open(&address, credentials.as_ref()).map_err(|error| failure(error.into()))?;
-    Source::in_place(place, "", key.as_ref()).await.map_err(failure)
+    let path = Path::new(name);
+    if path.exists() || name.parse::<BackupId>().is_err() || !context::is_there(&spec_args(args)) {
+        return Ok(Named::Path(path.to_owned()));
+    }
+    let kept = open(&KeptArgs { config: args.config.clone(), ..KeptArgs::default() })?;
+    Ok(Named::Backup(kept.place, name.to_owned()))
+}
+
+async fn read(named: &Named, key: Option<Key>) -> Result<Source, RestoreError> {
+    match named {
+        Named::Path(path) => Source::at_path(path, key.as_ref()),
+        Named::Backup(place, id) => Source::in_place(place.clone(), id, key.as_ref()).await,
+    }
 }
 
 /// The error with what to do next.

@@ -13,13 +13,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use server::{Loader, Target};
 
-use crate::cli::{RewindArgs, StoreArgs, ToArgs};
+use crate::cli::{RewindArgs, ToArgs};
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::backup_place::{age, size};
 use crate::verbs::binlog::seconds;
 use crate::verbs::facts::target;
-use crate::verbs::restore::{key, threads};
+use crate::verbs::restore::threads;
 use crate::verbs::switchover::confirm;
 
 /// Often enough to see it move, seldom enough for a log.
@@ -45,10 +45,9 @@ pub(crate) async fn run(format: Format, args: &RewindArgs) -> Verb {
     let point = point(&args.to)?;
     let options = options(args)?;
     let target = target(&args.connect)?;
-    let place = crate::verbs::backup_place::open(&args.kept)?.place;
-    let key_file = args.base.encryption_key_file.clone();
-    let key = key(&StoreArgs { encryption_key_file: key_file, s3_endpoint: None, no_index: true })?;
-    let repository = Repository::new(place);
+    let kept = crate::verbs::backup_place::open(&args.kept)?;
+    let key = kept.key(args.base.encryption_key_file.as_deref())?;
+    let repository = Repository::new(kept.place);
     let base = (&point, args.base.backup.as_ref());
     let mut prepared = prepare(&repository, &target, base, key.as_ref(), &options).await.map_err(failed)?;
     let mut done = Done {

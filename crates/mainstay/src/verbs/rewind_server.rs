@@ -16,12 +16,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use server::Target;
 
-use crate::cli::{RewindArgs, StoreArgs};
+use crate::cli::RewindArgs;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::backup_place::{age, open, size};
 use crate::verbs::facts::target;
-use crate::verbs::restore::{key, threads};
+use crate::verbs::restore::threads;
 use crate::verbs::rewind::{failed as rewind_failure, point};
 
 const PORT: u16 = 3306;
@@ -53,7 +53,8 @@ struct Done {
 
 pub(crate) async fn run(format: Format, args: &RewindArgs, into: &str) -> Verb {
     let begun = Instant::now();
-    let repository = Repository::new(open(&args.kept)?.place);
+    let kept = open(&args.kept)?;
+    let repository = Repository::new(kept.place.clone());
     let point = match args.to.to.as_deref() {
         Some("end") => Point::End,
         Some(_) | None => point(&args.to)?,
@@ -69,17 +70,12 @@ pub(crate) async fn run(format: Format, args: &RewindArgs, into: &str) -> Verb {
         output::result(format, &plan(&base, &point, &target));
         return Ok(Outcome::Differs);
     }
-    let store = StoreArgs {
-        encryption_key_file: args.base.encryption_key_file.clone(),
-        s3_endpoint: None,
-        no_index: true,
-    };
     let options = ServerRewindOptions {
         threads: threads(args.threads),
         with_binlog: false,
         with_sums: true,
         fixes: Fix::ALL.into_iter().collect(),
-        key: key(&store)?,
+        key: kept.key(args.base.encryption_key_file.as_deref())?,
     };
     let (restoring, replaying) = (Arc::new(restore::Progress::default()), Arc::new(Progress::default()));
     let work = rewind_server(&repository, &base, &target, &options, &restoring, &replaying);

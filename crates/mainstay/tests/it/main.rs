@@ -27,6 +27,7 @@ mod real_killed;
 mod real_lab;
 mod real_network;
 mod real_properties;
+mod real_restore;
 mod real_rewind;
 mod real_rewind_server;
 mod real_secrets;

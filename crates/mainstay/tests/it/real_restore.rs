@@ -1,0 +1,188 @@
+//! `mainstay restore` as its user runs it: killed and run again, and an encrypted backup by the spec alone.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::bench::{Bench, Ran, servers, write, write_secret};
+use crate::real_binlog::logging;
+
+/// Rows of the large table, in statements of so many.
+const ROWS: u32 = 60_000;
+const ROWS_EACH: u32 = 500;
+
+/// A dump with all that a restore does in steps: keys that wait, foreign keys, a table without a key, one without
+/// transactions, objects. Statements between rows cut them into many pieces.
+fn many_steps() -> String {
+    let mut text = "-- MySQL dump 10.13\n/*!40101 SET NAMES utf8mb4 */;\nCREATE DATABASE `shop`;\nUSE `shop`;\n\
+        CREATE TABLE `big` (`id` int NOT NULL AUTO_INCREMENT, `a` int, `v` varchar(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, \
+        PRIMARY KEY (`id`), KEY `a` (`a`), KEY `v` (`v`), KEY `av` (`a`,`v`)) ENGINE=InnoDB;\n"
+        .to_owned();
+    for first in (1..=ROWS).step_by(ROWS_EACH as usize) {
+        let rows: Vec<String> = (first..first + ROWS_EACH)
+            .map(|id| format!("({id},{},'{}{id}')", id % 97, "filling ".repeat(20)))
+            .collect();
+        writeln!(text, "INSERT INTO `big` VALUES {};\nCOMMIT;", rows.join(",\n")).unwrap();
+    }
+    for (table, engine) in [("bare", "InnoDB"), ("isam", "MyISAM")] {
+        writeln!(text, "CREATE TABLE `{table}` (`a` int, `b` varchar(40)) ENGINE={engine};").unwrap();
+        for first in (0..4_000).step_by(100) {
+            let rows: Vec<String> = (first..first + 100).map(|a| format!("({a},'it''s {a};')")).collect();
+            writeln!(text, "INSERT INTO `{table}` VALUES {};\nCOMMIT;", rows.join(",")).unwrap();
+        }
+    }
+    text.push_str(
+        "CREATE TABLE `child` (`id` int PRIMARY KEY, `big` int, KEY `big` (`big`), \
+         CONSTRAINT `fk` FOREIGN KEY (`big`) REFERENCES `big` (`id`)) ENGINE=InnoDB;\n\
+         INSERT INTO `child` VALUES (1,1),(2,60000),(3,NULL);\n\
+         CREATE VIEW `seen` AS SELECT `id` FROM `big` WHERE `a` = 5;\nDELIMITER ;;\n\
+         CREATE TRIGGER `tr` BEFORE INSERT ON `child` FOR EACH ROW SET @seen = 1 ;;\n\
+         CREATE PROCEDURE `p`() BEGIN SELECT 1; END ;;\nDELIMITER ;\n-- Dump completed on x\n",
+    );
+    text
+}
+
+/// What is noted of a restore that is under way.
+fn notes(bench: &Bench) -> u32 {
+    let ran = bench.run(&[
+        "lab",
+        "shell",
+        "t",
+        "--execute",
+        "SELECT CONCAT('n', COUNT(*)) FROM mainstay_restore.done",
+    ]);
+    let digits = ran.out.lines().rev().find_map(|line| line.trim().strip_prefix('n')?.parse().ok());
+    digits.unwrap_or(0)
+}
+
+#[test]
+fn real_a_killed_restore_loses_and_doubles_nothing() {
+    for server in servers() {
+        let bench = Bench::new(server, "");
+        let dump = bench.folder.path().join("shop.sql");
+        write(&dump, &many_steps());
+        let (dump, socket) = (text(&dump), text(&bench.node_path("socket")));
+        let restore = ["restore", &dump, "--socket", &socket, "--threads", "2", "--method", "insert"];
+        // Tables, pieces of rows; from 204 on all rows are there, and keys are built.
+        let mut killed = Vec::new();
+        for wanted in [1, 5, 30, 80, 130, 180, 204] {
+            let mut child = bench.start_plain(&restore);
+            let begun = Instant::now();
+            let noted = loop {
+                assert!(begun.elapsed() < Duration::from_secs(60), "{server}: {wanted} notes never came");
+                let noted = notes(&bench);
+                let has_ended = child.try_wait().unwrap().is_some();
+                if noted >= wanted || has_ended {
+                    break noted;
+                }
+            };
+            child.kill().unwrap();
+            let ended = child.wait().unwrap();
+            if ended.code().is_none() {
+                killed.push(noted);
+            } else {
+                assert_eq!(ended.code(), Some(0), "{server}: a restore that was not killed ends well");
+                break;
+            }
+        }
+        println!("{server}: killed with so many steps noted: {killed:?}");
+        assert!(killed.len() >= 4, "{server}: {killed:?}");
+        if bench.sql("SHOW DATABASES").contains("mainstay_restore") {
+            let done = bench.run(&[&["--json"], &restore[..]].concat()).json(0);
+            assert_eq!(done["resumed"], true, "{server}: {done}");
+        }
+        assert!(!bench.sql("SHOW DATABASES").contains("mainstay_restore"), "{server}");
+
+        let whole = bench.run(&[&restore[..], &["--rename-database", "shop=model"]].concat());
+        assert_eq!(whole.code, Some(0), "{whole:?}");
+        let counts = bench.sql("SELECT CONCAT(COUNT(*), ':', SUM(id)) FROM shop.big; SELECT COUNT(*) FROM shop.seen; \
+             SELECT CONCAT(COUNT(*), ':', SUM(a)) FROM shop.bare; SELECT CONCAT(COUNT(*), ':', SUM(a)) FROM shop.isam");
+        for expected in ["60000:1800030000", "4000:7998000"] {
+            assert!(counts.contains(expected), "{server}: {counts}");
+        }
+        assert_eq!(counts.matches("4000:7998000").count(), 2, "{server}: {counts}");
+        for table in ["big", "bare", "isam", "child"] {
+            let told = |sql: &str| bench.sql(sql).replace("model", "shop");
+            for verb in ["SHOW CREATE TABLE", "CHECKSUM TABLE"] {
+                let of = |database: &str| told(&format!("{verb} {database}.{table}"));
+                assert_eq!(of("shop"), of("model"), "{server}");
+            }
+        }
+        bench.sql("CALL shop.p(); SHOW CREATE TRIGGER shop.tr");
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn real_an_encrypted_backup_is_read_by_the_spec_alone() {
+    for server in servers() {
+        let bench = logging(server, "");
+        let folder = bench.folder.path();
+        let (place, key) = (folder.join("place"), folder.join("backup.key"));
+        std::fs::create_dir(&place).unwrap();
+        write_secret(&key, &format!("{}\n", "5c".repeat(32)));
+        let spec = std::fs::read_to_string(bench.spec()).unwrap();
+        let (place, key) = (text(&place), text(&key));
+        write(
+            &bench.spec(),
+            &format!("{spec}\n[backup]\nplace = {place:?}\nencryption_key_file = {key:?}\n"),
+        );
+        let (spec, socket) = (text(&bench.spec()), text(&bench.node_path("socket")));
+        let by_spec = |args: &[&str]| -> Ran { bench.run(&[args, &["--config", &spec]].concat()) };
+
+        bench.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(40)); \
+             INSERT INTO shop.t VALUES (1, 'the plain word'), (2, NULL); CREATE USER clerk@localhost IDENTIFIED BY 'hush'; \
+             GRANT SELECT ON shop.* TO clerk@localhost");
+        let sum = bench.sql("CHECKSUM TABLE shop.t");
+        let created =
+            by_spec(&["--json", "backup", "create", "--quiet", "--databases", "shop", "--socket", &socket]);
+        let id = created.json(0)["id"].as_str().unwrap().to_owned();
+        let stored = format!("{place}/{id}");
+        for entry in std::fs::read_dir(&stored).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(memchr_of(&bytes, b"the plain word").is_none(), "{}", path.display());
+        }
+        assert_eq!(by_spec(&["backup", "verify"]).code, Some(0));
+
+        // Without the spec there is no key, which is said before anything is done.
+        let keyless = bench.run(&["restore", &stored, "--socket", &socket]);
+        assert!(keyless.code == Some(1) && keyless.err.contains("--encryption-key-file"), "{keyless:?}");
+        let out = text(&folder.join("t.sql"));
+        let extracted = by_spec(&["extract", &id, "--table", "shop.t", "-o", &out]);
+        assert_eq!(extracted.code, Some(0), "{extracted:?}");
+        assert!(std::fs::read_to_string(&out).unwrap().contains("the plain word"));
+
+        bench.sql("DROP DATABASE shop; DROP USER clerk@localhost");
+        let dry = by_spec(&["restore", &stored, "--socket", &socket, "--dry-run"]);
+        assert_eq!(dry.code, Some(2), "{dry:?}");
+        let done = by_spec(&["restore", &id, "--accounts", "--socket", &socket]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert!(
+            done.out.contains("account: 'clerk'@'localhost'") && !done.out.contains("IDENTIFIED"),
+            "{done:?}"
+        );
+        assert_eq!(bench.sql("CHECKSUM TABLE shop.t"), sum, "{server}");
+        assert!(bench.sql("SHOW GRANTS FOR clerk@localhost").contains("SELECT ON `shop`"), "{server}");
+
+        // A file that is another than it was stays unread.
+        let rows = std::fs::read_dir(&stored).unwrap().map(|entry| entry.unwrap().path());
+        let rows = rows.into_iter().find(|path| text(path).contains("shop.t.00000")).unwrap();
+        let mut bytes = std::fs::read(&rows).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::File::create(&rows)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, &bytes))
+            .unwrap();
+        let broken = by_spec(&["restore", &id, "--rename-database", "shop=again", "--socket", &socket]);
+        assert!(broken.code == Some(1) && broken.err.contains("shop.t.00000"), "{broken:?}");
+        assert!(!bench.sql("SHOW DATABASES").contains("again"));
+    }
+}
+
+fn memchr_of(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
