@@ -154,7 +154,8 @@ impl Node {
         let modified =
             holding.modified.or_else(|| Some(shared?.leader.as_ref()?.modified)).ok_or_else(lost)?;
         let beat = holding.beat + 1;
-        let record = Leader { node: self.config.me.clone(), epoch: holding.epoch, beat, released: None };
+        let record =
+            Leader { node: self.config.me.clone(), epoch: holding.epoch, beat, ready: false, released: None };
         holding.sent = Some((beat, sent));
         let write = keys::put(keys::LEADER, &record)?;
         let compare = Compare::Modified(keys::LEADER.to_owned(), modified);
@@ -188,7 +189,13 @@ impl Node {
         compares.extend(
             claim.examined.iter().map(|(node, modified)| Compare::Modified(keys::member(node), *modified)),
         );
-        let record = Leader { node: self.config.me.clone(), epoch: claim.epoch, beat: 0, released: None };
+        let record = Leader {
+            node: self.config.me.clone(),
+            epoch: claim.epoch,
+            beat: 0,
+            ready: claim.ready,
+            released: None,
+        };
         let history = HistoryEntry {
             epoch: claim.epoch,
             at: jiff::Timestamp::now(),
@@ -509,6 +516,7 @@ fn released(config: &Config, holding: &Holding, reason: &str, to: Option<NodeNam
         node: config.me.clone(),
         epoch: holding.epoch,
         beat: holding.beat + 1,
+        ready: false,
         released: Some(Release { reason: reason.to_owned(), to }),
     }
 }

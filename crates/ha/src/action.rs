@@ -111,6 +111,8 @@ pub struct Claim {
     pub lost: String,
     /// Why, for the history.
     pub reason: String,
+    /// Commits here wait for acknowledgements already.
+    pub ready: bool,
 }
 
 /// What was decided, and why.

@@ -128,12 +128,13 @@ fn compete(seen: &mut Seen<'_>, state: &State, leader: Option<&Leader>, last: &s
                 // What is lost was judged by its last report.
                 examined.push((lineage.primary.clone(), last.modified));
             }
-            let claim = claim(seen, state, leader, examined, lost.to_string(), last.to_owned());
+            let mut claim = claim(seen, state, leader, examined, lost.to_string(), last.to_owned());
             let mut actions = Vec::new();
             // Those that connect before writes open ask whether commits here wait for them. What is still to be applied
             // would wait as well, and for nodes that have it already and acknowledge nothing.
-            let is_ready = lineage.handover.is_some() && seen.server().is_applied();
-            if is_ready && !lineage.sync.asynchronous && seen.server().waits.is_none() {
+            claim.ready =
+                lineage.handover.is_some() && seen.server().is_applied() && !lineage.sync.asynchronous;
+            if claim.ready && seen.server().waits.is_none() {
                 actions.push(Action::SetWaiting(Some(seen.policy.need)));
             }
             actions.push(Action::Claim(claim));
@@ -460,5 +461,6 @@ pub(crate) fn claim(
         examined,
         lost,
         reason,
+        ready: false,
     }
 }

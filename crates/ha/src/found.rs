@@ -128,5 +128,6 @@ fn claim(
             .collect(),
         lost: String::new(),
         reason: "the cluster is founded".to_owned(),
+        ready: false,
     }
 }

@@ -54,6 +54,9 @@ pub struct Leader {
     pub epoch: Epoch,
     /// Counts renewals.
     pub beat: u64,
+    /// Commits there waited for acknowledgements when it took the lease, so replicas can connect at once.
+    #[serde(default)]
+    pub ready: bool,
     /// The holder gave the lease up, having fenced itself before.
     pub released: Option<Release>,
 }

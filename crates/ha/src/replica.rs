@@ -116,7 +116,7 @@ fn follow_early(seen: &mut Seen<'_>, leader: &Leader, lineage: &Lineage, who: &s
         return None;
     }
     let is_ready = |member: &Member| member.server.is_applied() && member.server.waits.is_some();
-    if !seen.fresh(&leader.node).is_some_and(is_ready) {
+    if !leader.ready && !seen.fresh(&leader.node).is_some_and(is_ready) {
         let is_soon = seen.memory.leader_age(seen.view.now) < EARLY_PATIENCE;
         return is_soon.then(|| Decision::rest(format!("{who}; waiting for {} to get ready", leader.node)));
     }

@@ -146,7 +146,8 @@ impl World {
         let Some(modified) = holding.modified.or(seen) else { return Request::Impossible };
         let beat = holding.beat + 1;
         holding.sent = Some((beat, sent));
-        let record = Leader { node: host.name.clone(), epoch: holding.epoch, beat, released: None };
+        let record =
+            Leader { node: host.name.clone(), epoch: holding.epoch, beat, ready: false, released: None };
         Request::Commit(vec![Compare::Leader(Some(modified))], vec![Write::Leader(record)])
     }
 
@@ -182,7 +183,7 @@ impl World {
         let examined = claim.examined.iter();
         compares.extend(examined.map(|(name, modified)| Compare::Member(name.clone(), *modified)));
         let name = self.nodes[node].name.clone();
-        let record = Leader { node: name, epoch: claim.epoch, beat: 0, released: None };
+        let record = Leader { node: name, epoch: claim.epoch, beat: 0, ready: claim.ready, released: None };
         // The last primary's report is examined where the loss is judged by it.
         let last = &claim.state.lineage.primary;
         let is_bound = *last != record.node && claim.examined.iter().any(|(name, _)| name == last);
@@ -566,7 +567,13 @@ enum Request {
 
 fn released(node: &NodeName, holding: &Holding, reason: &str, to: Option<NodeName>) -> Leader {
     let release = Release { reason: reason.to_owned(), to };
-    Leader { node: node.clone(), epoch: holding.epoch, beat: holding.beat + 1, released: Some(release) }
+    Leader {
+        node: node.clone(),
+        epoch: holding.epoch,
+        beat: holding.beat + 1,
+        ready: false,
+        released: Some(release),
+    }
 }
 
 fn name(action: &Action) -> String {

@@ -156,7 +156,7 @@ impl World {
             lineage,
             failovers: Vec::new(),
         });
-        self.write_leader(Leader { node: primary.clone(), epoch, beat: 1, released: None });
+        self.write_leader(Leader { node: primary.clone(), epoch, beat: 1, ready: false, released: None });
     }
 
     /// Every host's wall clock, as Unix seconds.
@@ -245,7 +245,7 @@ impl World {
                 if leader.node != *name || leader.epoch != held.epoch || leader.released.is_some() {
                     return Err("conflict: the lease is another's".to_owned());
                 }
-                self.write_leader(Leader { beat: leader.beat + 1, ..leader });
+                self.write_leader(Leader { beat: leader.beat + 1, ready: false, ..leader });
                 self.local(name).lease = Some(Held { until, failsafe: false, ..held });
             }
             Action::Claim(claim) => self.claim(name, claim)?,
@@ -319,7 +319,13 @@ impl World {
         for (node, seen) in &claim.examined {
             modified(self.shared.members.get(node).map(|key| key.modified), Some(*seen), "a report")?;
         }
-        self.write_leader(Leader { node: name.clone(), epoch: claim.epoch, beat: 0, released: None });
+        self.write_leader(Leader {
+            node: name.clone(),
+            epoch: claim.epoch,
+            beat: 0,
+            ready: claim.ready,
+            released: None,
+        });
         self.write_state(claim.state.clone());
         let until = self.lease_end();
         let local = self.local(name);
