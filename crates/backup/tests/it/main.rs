@@ -8,6 +8,7 @@
 
 mod archive;
 mod archive_faults;
+mod archive_purge;
 mod archivers;
 mod create;
 mod create_peers;

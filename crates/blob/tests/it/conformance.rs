@@ -36,6 +36,21 @@ async fn names(place: &Place, prefix: &str) -> Vec<(String, u64)> {
     place.list(prefix).await.unwrap().into_iter().map(|entry| (entry.name, entry.bytes)).collect()
 }
 
+async fn at_the_same_time(place: &Place) {
+    let writing = (0..8).map(|number| {
+        let place = place.clone();
+        tokio::spawn(async move {
+            write(&place, &format!("many/{number}"), &bytes(3 << 20, number), 100_000).await
+        })
+    });
+    for task in writing.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    for number in 0..8 {
+        assert!(read(place, &format!("many/{number}"), None).await == bytes(3 << 20, number));
+    }
+}
+
 async fn suite(place: &Place) {
     assert!(names(place, "").await.is_empty());
     // Empty, small, one byte around a part of 8 MiB, several parts.
@@ -93,19 +108,7 @@ async fn suite(place: &Place) {
     }
     assert_eq!(read(place, "kept", None).await, b"before");
     assert_eq!(place.stat("never").await.unwrap(), None);
-    // At the same time.
-    let writing = (0..8).map(|number| {
-        let place = place.clone();
-        tokio::spawn(async move {
-            write(&place, &format!("many/{number}"), &bytes(3 << 20, number), 100_000).await
-        })
-    });
-    for task in writing.collect::<Vec<_>>() {
-        task.await.unwrap();
-    }
-    for number in 0..8 {
-        assert!(read(place, &format!("many/{number}"), None).await == bytes(3 << 20, number));
-    }
+    at_the_same_time(place).await;
     // Made once, and not replaced by who comes later.
     assert!(place.create("once/only", Bytes::from_static(b"first")).await.unwrap());
     assert!(!place.create("once/only", Bytes::from_static(b"later")).await.unwrap());

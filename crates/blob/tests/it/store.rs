@@ -47,7 +47,7 @@ impl Store {
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| line.split("http://127.0.0.1:").nth(1)?.trim().parse::<u16>().ok())
-            .expect("the server does not say its port");
+            .unwrap();
         std::thread::spawn(move || for _ in lines {});
         let store = Self { child, port };
         let began = Instant::now();
