@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 
-use backup::extract::{self, Extracted};
+use backup::extract::{self, Extracted, Output};
 use backup::restore::{RestoreError, Selection, Source};
 use serde::Serialize;
 use tokio::task::block_in_place;
@@ -37,7 +36,7 @@ pub(crate) fn run(format: Format, args: &ExtractArgs) -> Verb {
     };
     let done = block_in_place(|| match &args.output {
         Some(path) => to_file(args, &selection, path),
-        None => to(args, &selection, &mut output::Raw),
+        None => to(args, &selection, Output::Stream(&mut output::Raw)),
     })?;
     // Standard output has the script.
     match args.output {
@@ -53,9 +52,8 @@ fn to_file(args: &ExtractArgs, selection: &Selection, path: &Path) -> Result<Ext
     partial.push(".partial");
     let partial = Path::new(&partial);
     let failed = |source| failure(RestoreError::File { file: path.display().to_string(), source });
-    let mut file = File::create(partial).map_err(failed)?;
-    let done = to(args, selection, &mut file).and_then(|done| {
-        file.flush().map_err(failed)?;
+    let file = File::create(partial).map_err(failed)?;
+    let done = to(args, selection, Output::File(&file)).and_then(|done| {
         std::fs::rename(partial, path).map_err(failed)?;
         Ok(done)
     });
@@ -67,7 +65,7 @@ fn to_file(args: &ExtractArgs, selection: &Selection, path: &Path) -> Result<Ext
     done
 }
 
-fn to(args: &ExtractArgs, selection: &Selection, out: &mut dyn std::io::Write) -> Result<Extracted, Failure> {
+fn to(args: &ExtractArgs, selection: &Selection, out: Output<'_>) -> Result<Extracted, Failure> {
     let key = key(&args.store)?;
     let source = Source::at_path(&args.dump, key.as_ref()).map_err(failure)?;
     let done = match source {
