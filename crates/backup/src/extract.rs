@@ -2,14 +2,16 @@
 //!
 //! What is written is a script for the `mysql` client. It drops nothing: where a table is there, loading it fails.
 
+mod ahead;
 pub mod index;
 
-use std::io::{self, Read as _, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 
 use dump::{DumpReader, InventoryMaker, ObjectEntry, ObjectKind, SessionContext, SqlText, Taken};
 use serde::Serialize;
 
-use crate::restore::input::{Origin, SourceFile, skip};
+use crate::restore::input::{Origin, SourceFile};
 use crate::restore::survey::{self, Folder, Survey};
 use crate::restore::{RestoreError, Selection};
 
@@ -29,6 +31,30 @@ pub struct Extracted {
     pub from_index: bool,
 }
 
+/// Where the script goes.
+pub enum Output<'o> {
+    /// To a file, into which the kernel can copy.
+    File(&'o File),
+    /// Anywhere else.
+    Stream(&'o mut dyn Write),
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(buffer),
+            Self::Stream(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.flush(),
+            Self::Stream(stream) => stream.flush(),
+        }
+    }
+}
+
 /// Extracts from a plain dump.
 ///
 /// # Errors
@@ -38,7 +64,7 @@ pub fn plain(
     origin: Origin,
     selection: &Selection,
     with_index: bool,
-    out: &mut dyn Write,
+    out: Output<'_>,
 ) -> Result<Extracted, RestoreError> {
     let name = origin.to_string();
     let file = SourceFile::new(origin.clone(), None).map_err(survey::failed(&name))?;
@@ -49,7 +75,8 @@ pub fn plain(
         return surveyed(&survey, selection, out);
     }
     let mut script = Script::new(out, &name, selection);
-    let mut reader = DumpReader::new(file.text().map_err(survey::failed(&name))?);
+    let text = file.text().and_then(ahead::Ahead::new).map_err(survey::failed(&name))?;
+    let mut reader = DumpReader::new(text);
     let mut maker = InventoryMaker::new();
     let damaged = |source| RestoreError::Damaged { file: name.clone(), source };
     // Tables by number: whether they are meant is asked once.
@@ -99,27 +126,21 @@ pub fn folder(
     folder: &Folder,
     selection: &Selection,
     threads: usize,
-    out: &mut dyn Write,
+    out: Output<'_>,
 ) -> Result<Extracted, RestoreError> {
     surveyed(&survey::folder(folder, selection, threads)?, selection, out)
 }
 
 /// Writes what a survey found.
-fn surveyed(survey: &Survey, selection: &Selection, out: &mut dyn Write) -> Result<Extracted, RestoreError> {
+fn surveyed(survey: &Survey, selection: &Selection, out: Output<'_>) -> Result<Extracted, RestoreError> {
     let mut script = Script::new(out, &survey.name, selection);
     for table in &survey.tables {
         let (name, database) = (table.name.to_string(), table.name.database.as_deref());
         script.table(&name, database, table.create.as_ref(), &table.session).map_err(written)?;
         for run in &table.runs {
             let Some(file) = survey.files.get(run.file) else { continue };
-            let failed = |source| RestoreError::File { file: file.origin.to_string(), source };
             script.session(&run.session).map_err(written)?;
-            let mut text = file.text_from(run.offset).map_err(failed)?;
-            // A file that grew shorter is found out, not copied in part.
-            let copied = io::copy(&mut text.by_ref().take(run.length), &mut script.out).map_err(written)?;
-            if copied < run.length {
-                skip(&mut text, 1).map_err(failed)?;
-            }
+            script.copy(file, run.offset, run.length)?;
             script.out.write_all(b"\n").map_err(written)?;
             script.extracted.rows_bytes += run.length;
         }
@@ -142,13 +163,21 @@ fn rest(mut script: Script<'_>, survey: &Survey) -> Result<Extracted, RestoreErr
     script.finish().map_err(written)
 }
 
+/// A file that grew shorter is found out, not copied in part.
+fn ended(copied: u64, length: u64) -> io::Result<()> {
+    if copied == length {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was"))
+}
+
 fn written(source: io::Error) -> RestoreError {
     RestoreError::File { file: "the extracted script".to_owned(), source }
 }
 
 /// The script that is written.
 struct Script<'o> {
-    out: io::BufWriter<&'o mut dyn Write>,
+    out: io::BufWriter<Output<'o>>,
     extracted: Extracted,
     begun: std::collections::BTreeSet<String>,
     session: Option<SessionContext>,
@@ -160,7 +189,7 @@ struct Script<'o> {
 }
 
 impl<'o> Script<'o> {
-    fn new(out: &'o mut dyn Write, name: &str, selection: &Selection) -> Self {
+    fn new(out: Output<'o>, name: &str, selection: &Selection) -> Self {
         let databases: std::collections::BTreeSet<Option<&String>> =
             selection.tables.iter().map(|table| table.database.as_ref()).collect();
         Self {
@@ -230,6 +259,24 @@ impl<'o> Script<'o> {
         writeln!(self.out, "SET NAMES {charset}, sql_mode = {mode}, time_zone = {zone};")?;
         self.session = Some(session.clone());
         Ok(())
+    }
+
+    /// Copies a stretch of a file's text.
+    fn copy(&mut self, file: &SourceFile, offset: u64, length: u64) -> Result<(), RestoreError> {
+        let failed = |source| RestoreError::File { file: file.origin.to_string(), source };
+        if let (true, Origin::File(path)) = (file.is_seekable, &file.origin) {
+            let mut from = File::open(path).map_err(failed)?;
+            from.seek(SeekFrom::Start(offset)).map_err(failed)?;
+            self.out.flush().map_err(written)?;
+            // Between two files, the standard library has the kernel copy.
+            let copied = match self.out.get_mut() {
+                Output::File(into) => io::copy(&mut from.take(length), into),
+                Output::Stream(into) => io::copy(&mut from.take(length), into),
+            };
+            return ended(copied.map_err(written)?, length).map_err(failed);
+        }
+        let text = file.text_from(offset).map_err(failed)?;
+        ended(io::copy(&mut text.take(length), &mut self.out).map_err(written)?, length).map_err(failed)
     }
 
     fn rows(&mut self, statement: &[u8]) -> io::Result<()> {

@@ -12,6 +12,8 @@ use crate::reader_set;
 
 /// Read at once.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Room for more blocks than one, so that what is left of one is seldom moved.
+const BUFFER_BYTES: usize = 4 << 20;
 /// Of a statement that does not end, so much is shown.
 const SHOWN_BYTES: usize = 60;
 
@@ -244,17 +246,17 @@ impl<R: Read> DumpReader<R> {
 
     /// Reads at least a byte more, or finds the end.
     fn more(&mut self) -> Result<(), DumpError> {
-        if self.start > 0 {
+        if self.start == self.end || self.buffer.len() < self.end + BLOCK_BYTES {
             self.buffer.copy_within(self.start..self.end, 0);
             self.base += self.start as u64;
             self.end -= self.start;
             self.start = 0;
         }
         if self.buffer.len() < self.end + BLOCK_BYTES {
-            let wanted = (self.end + BLOCK_BYTES).max(self.end.saturating_mul(2));
+            let wanted = BUFFER_BYTES.max(self.end.saturating_mul(2));
             self.buffer.resize(wanted, 0);
         }
-        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let room = self.buffer.get_mut(self.end..self.end + BLOCK_BYTES).unwrap_or_default();
         loop {
             match self.source.read(room) {
                 Ok(0) => {

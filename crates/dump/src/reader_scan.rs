@@ -72,11 +72,19 @@ enum Inside {
     Block,
 }
 
+/// Looked at together by [`sprint`]: fits the fastest memory.
+const SPRINT_BYTES: usize = 32 << 10;
+/// Where [`sprint`] came no further than this, what is next is read step by step for so many bytes.
+const SPRINT_BYTES_MIN: usize = 4096;
+const STROLL_BYTES: usize = 16 << 10;
+
 /// How far a statement was searched for its end, and inside what that is.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     at: usize,
     inside: Inside,
+    /// Sprinting is not worth a try before this.
+    stroll_until: usize,
 }
 
 impl Scanner {
@@ -93,6 +101,13 @@ impl Scanner {
             let rest = bytes.get(self.at..).unwrap_or_default();
             if rest.is_empty() {
                 return None;
+            }
+            if self.at >= self.stroll_until && delimiter.is_semicolon() {
+                match self.sprint(rest) {
+                    Sprint::End => return Some(self.at),
+                    Sprint::On => continue,
+                    Sprint::Stroll => self.stroll_until = self.at + STROLL_BYTES,
+                }
             }
             match self.inside {
                 Inside::Code => {
@@ -136,6 +151,35 @@ impl Scanner {
         }
     }
 
+    /// Passes bytes among which nothing but a single quote and a semicolon can mean anything, without a step for each
+    /// value: whether a semicolon is code is told by the number of quotes before it.
+    fn sprint(&mut self, rest: &[u8]) -> Sprint {
+        let mut is_quoted = match self.inside {
+            Inside::Code => false,
+            Inside::Quote(b'\'') => true,
+            Inside::Quote(_) | Inside::Line | Inside::Block => return Sprint::Stroll,
+        };
+        let plain = plain(rest.get(..SPRINT_BYTES).unwrap_or(rest));
+        if plain.len() < SPRINT_BYTES_MIN {
+            return Sprint::Stroll;
+        }
+        let mut from = 0;
+        let is_odd =
+            |part: Option<&[u8]>| memchr::memchr_iter(b'\'', part.unwrap_or_default()).count() % 2 == 1;
+        for semicolon in memchr::memchr_iter(b';', plain) {
+            is_quoted ^= is_odd(plain.get(from..semicolon));
+            from = semicolon;
+            if !is_quoted {
+                self.leave(semicolon);
+                return Sprint::End;
+            }
+        }
+        is_quoted ^= is_odd(plain.get(from..));
+        self.inside = if is_quoted { Inside::Quote(b'\'') } else { Inside::Code };
+        self.at += plain.len();
+        Sprint::On
+    }
+
     fn leave(&mut self, length: usize) {
         self.inside = Inside::Code;
         self.at += length;
@@ -167,6 +211,22 @@ impl Scanner {
         self.at += rest.len().max(from);
         false
     }
+}
+
+enum Sprint {
+    End,
+    On,
+    Stroll,
+}
+
+/// The bytes before the first that may begin a comment or another kind of quotes, or escape something.
+fn plain(bytes: &[u8]) -> &[u8] {
+    let until = |bytes: &'_ [u8], end: Option<usize>| end.map_or(bytes.len(), |end| end.min(bytes.len()));
+    let bytes = bytes.get(..until(bytes, memchr::memchr3(b'\\', b'"', b'`', bytes))).unwrap_or_default();
+    let bytes = bytes.get(..until(bytes, memchr::memchr2(b'#', b'/', bytes))).unwrap_or_default();
+    let bytes = bytes.get(..until(bytes, memchr::memmem::find(bytes, b"--"))).unwrap_or_default();
+    // The next byte may make a comment of it.
+    bytes.strip_suffix(b"-").unwrap_or(bytes)
 }
 
 enum Code {
@@ -265,6 +325,55 @@ pub(crate) fn lead(bytes: &[u8], is_last: bool) -> Lead<'_> {
             let Some(length) = to_line_end() else { return Lead::More };
             let text = bytes.get(DELIMITER_WORD.len()..length).unwrap_or_default().trim_ascii();
             Lead::Delimiter { text, length }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Text as in rows, mostly long enough to be sprinted through, and what may stop a sprint.
+    fn part() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-z0-9(),; \n]{0,40}".prop_map(|text| format!("'{text}'").repeat(SPRINT_BYTES_MIN / 20)),
+            "[a-z0-9(),;'-]{0,40}".prop_map(|text| format!("{text}x").repeat(SPRINT_BYTES_MIN / 20)),
+            "[a-z;'\"`\\\\#/*!\n -]{0,6}",
+            Just("--".to_owned()),
+        ]
+    }
+
+    /// Where statements end, by a scanner that is given the bytes in pieces.
+    fn ends(text: &[u8], piece: usize, quoting: Quoting, stroll_until: usize) -> Vec<usize> {
+        let (mut from, mut known, mut found) = (0, piece, Vec::new());
+        let mut scanner = Scanner { stroll_until, ..Scanner::default() };
+        loop {
+            let is_last = known >= text.len();
+            let bytes = &text[from..known.min(text.len())];
+            match scanner.find(bytes, &Delimiter::default(), quoting, is_last) {
+                Some(length) => {
+                    from += length + 1;
+                    found.push(from);
+                    scanner = Scanner { stroll_until, ..Scanner::default() };
+                }
+                None if is_last => return found,
+                None => known += piece,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sprinting_ends_statements_where_walking_does(
+            parts in proptest::collection::vec(part(), 0..12), piece in 1_usize..50_000,
+            no_backslash_escapes in any::<bool>(), ansi_quotes in any::<bool>(),
+        ) {
+            let text = parts.concat();
+            let quoting = Quoting { no_backslash_escapes, ansi_quotes };
+            let walked = ends(text.as_bytes(), text.len().max(1), quoting, usize::MAX);
+            prop_assert_eq!(ends(text.as_bytes(), piece, quoting, 0), walked);
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 
-use backup::extract::{self, Extracted};
+use backup::extract::{self, Extracted, Output};
 use backup::restore::{RestoreError, Selection, Source};
 use serde::Serialize;
 use tokio::task::block_in_place;
@@ -38,7 +37,7 @@ pub(crate) async fn run(format: Format, args: &ExtractArgs) -> Verb {
     };
     let done = block_in_place(|| match &args.output {
         Some(path) => to_file(source, args, &selection, path),
-        None => to(source, args, &selection, &mut output::Raw),
+        None => to(source, args, &selection, Output::Stream(&mut output::Raw)),
     })?;
     // Standard output has the script.
     match args.output {
@@ -48,7 +47,7 @@ pub(crate) async fn run(format: Format, args: &ExtractArgs) -> Verb {
     Ok(Outcome::Good)
 }
 
-/// Writes under another name, which becomes the real one at the end.
+/// Writes under another name, which becomes the real one at the end. It does not wait for the disk: the dump still has it.
 fn to_file(
     source: Source,
     args: &ExtractArgs,
@@ -59,9 +58,8 @@ fn to_file(
     partial.push(".partial");
     let partial = Path::new(&partial);
     let failed = |source| failure(RestoreError::File { file: path.display().to_string(), source });
-    let mut file = File::create(partial).map_err(failed)?;
-    let done = to(source, args, selection, &mut file).and_then(|done| {
-        file.flush().map_err(failed)?;
+    let file = File::create(partial).map_err(failed)?;
+    let done = to(source, args, selection, Output::File(&file)).and_then(|done| {
         std::fs::rename(partial, path).map_err(failed)?;
         Ok(done)
     });
@@ -77,7 +75,7 @@ fn to(
     source: Source,
     args: &ExtractArgs,
     selection: &Selection,
-    out: &mut dyn std::io::Write,
+    out: Output<'_>,
 ) -> Result<Extracted, Failure> {
     let done = match source {
         Source::Plain(origin) => extract::plain(origin, selection, !args.store.no_index, out),
