@@ -128,7 +128,7 @@ impl fmt::Display for Point {
             Self::After(gtid) => write!(f, "after {}", gtid.text),
             Self::Before(gtid) => write!(f, "before {}", gtid.text),
             Self::Position(at) => write!(f, "before {}:{}", at.log, at.offset),
-            Self::End => f.write_str("the archive's end"),
+            Self::End => f.write_str("at the archive's end"),
         }
     }
 }

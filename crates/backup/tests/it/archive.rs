@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -521,49 +521,4 @@ async fn real_a_gap_is_seen_and_said() {
         connection.close().await;
         logged.down().await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn real_what_is_damaged_in_the_place_is_found() {
-    let Some(vendor) = vendors().await.into_iter().next() else { return };
-    let logged = Logged::up(vendor, 1, &[]).await;
-    let mut connection = logged.connect(0).await;
-    work(&mut connection, 0).await;
-    logged.once(0).await.unwrap();
-    run(&mut connection, &["FLUSH BINARY LOGS", "INSERT INTO s.t (v) VALUES ('more')"]).await;
-    logged.once(0).await.unwrap();
-    let archive = logged.archive();
-    assert_eq!(archive.check().await.unwrap().problems, Vec::<String>::new());
-    let run_segments = archive.last_run().await.unwrap().unwrap().segments;
-    let first = archive.segment(&run_segments[0]).await.unwrap();
-    let path = logged.folder.path().join("place").join(first.content_name());
-    let whole = std::fs::read(&path).unwrap();
-    for (damage, said) in [(0, "does not unpack"), (1, "bytes, not"), (2, "there is no")] {
-        let mut bytes = whole.clone();
-        match damage {
-            0 => {
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 0x55;
-                write(&path, &bytes);
-            }
-            1 => write(&path, &bytes[..bytes.len() - 7]),
-            _ => std::fs::remove_file(&path).unwrap(),
-        }
-        let check = archive.check().await.unwrap();
-        assert_eq!(check.problems.len(), 1, "{damage}: {check:?}");
-        let found = &check.problems[0];
-        assert!(found.contains(said) || found.contains("SHA-256"), "{damage}: {found}");
-        write(&path, &whole);
-    }
-    // A record that is gone is a gap.
-    std::fs::remove_file(logged.folder.path().join("place").join(run_segments[0].record())).unwrap();
-    let from = CoverFrom { gtids: GtidSet::default(), position: None };
-    assert!(archive.cover(&from).await.is_err());
-    connection.close().await;
-    logged.down().await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test damages a file")]
-fn write(path: &Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).unwrap();
 }

@@ -2,19 +2,21 @@
 //!
 //! Tests fail when an error is swallowed, when something half done looks whole, or when the next run does not mend it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backup::archive::{
-    Archive, ArchiveError, ArchiveNews, ArchiveOptions, Purge, archive_follow, archive_once,
+    Archive, ArchiveError, ArchiveNews, ArchiveOptions, CoverFrom, Purge, archive_follow, archive_once,
 };
 use backup::create::{CreateOptions, Progress, create};
 use backup::repository::Repository;
 use blob::{BlobError, Patience, Place};
+use flavor::GtidSet;
 use server::{Connection, Limits};
 
-use crate::archive::{Logged, archived_ids, until};
+use crate::archive::{Logged, archived_ids, until, work};
 use crate::harness::{run, value, vendors};
 use crate::proxy::{self, Fault, Faults};
 use crate::store::{SECRET, Store, place_at};
@@ -195,4 +197,49 @@ async fn real_a_backup_into_a_store_that_fails_or_lies_never_looks_whole() {
     assert_eq!(repository.list().await.unwrap().len(), truth.list().await.unwrap().len());
     connection.close().await;
     logged.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_what_is_damaged_in_the_place_is_found() {
+    let Some(vendor) = vendors().await.into_iter().next() else { return };
+    let logged = Logged::up(vendor, 1, &[]).await;
+    let mut connection = logged.connect(0).await;
+    work(&mut connection, 0).await;
+    logged.once(0).await.unwrap();
+    run(&mut connection, &["FLUSH BINARY LOGS", "INSERT INTO s.t (v) VALUES ('more')"]).await;
+    logged.once(0).await.unwrap();
+    let archive = logged.archive();
+    assert_eq!(archive.check().await.unwrap().problems, Vec::<String>::new());
+    let run_segments = archive.last_run().await.unwrap().unwrap().segments;
+    let first = archive.segment(&run_segments[0]).await.unwrap();
+    let path = logged.folder.path().join("place").join(first.content_name());
+    let whole = std::fs::read(&path).unwrap();
+    for (damage, said) in [(0, "does not unpack"), (1, "bytes, not"), (2, "there is no")] {
+        let mut bytes = whole.clone();
+        match damage {
+            0 => {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 0x55;
+                write(&path, &bytes);
+            }
+            1 => write(&path, &bytes[..bytes.len() - 7]),
+            _ => std::fs::remove_file(&path).unwrap(),
+        }
+        let check = archive.check().await.unwrap();
+        assert_eq!(check.problems.len(), 1, "{damage}: {check:?}");
+        let found = &check.problems[0];
+        assert!(found.contains(said) || found.contains("SHA-256"), "{damage}: {found}");
+        write(&path, &whole);
+    }
+    // A record that is gone is a gap.
+    std::fs::remove_file(logged.folder.path().join("place").join(run_segments[0].record())).unwrap();
+    let from = CoverFrom { gtids: GtidSet::default(), position: None };
+    assert!(archive.cover(&from).await.is_err());
+    connection.close().await;
+    logged.down().await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test damages a file")]
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).unwrap();
 }
