@@ -18,4 +18,5 @@ mod rehearse;
 mod replay;
 mod restore;
 mod restore_accounts;
+mod restore_peers;
 mod rewind;
