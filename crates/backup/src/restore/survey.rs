@@ -260,6 +260,9 @@ impl Folder {
 pub fn folder(folder: &Folder, selection: &Selection, threads: usize) -> Result<Survey, RestoreError> {
     let mut listed = list(folder)?;
     listed.sort_by(|one, other| one.name.cmp(&other.name));
+    if folder.manifest.is_none() {
+        without_stand_ins(&mut listed);
+    }
     let databases = real_databases(folder, &listed)?;
     let is_meant = |listed: &Listed| match parts(&listed.name.part) {
         // Whether a table is meant is known for sure only when its name is its own.
@@ -316,6 +319,29 @@ pub fn folder(folder: &Folder, selection: &Selection, threads: usize) -> Result<
         }
     }
     survey.found(selection)
+}
+
+/// Leaves out the tables that stand in for views: old mydumpers do not quote the names of their columns.
+fn without_stand_ins(listed: &mut Vec<Listed>) {
+    let view = |listed: &Listed| match &listed.name.part {
+        Part::View { database, table } => Some((database.clone(), table.clone())),
+        Part::Database { .. }
+        | Part::Table { .. }
+        | Part::Sequence { .. }
+        | Part::Rows { .. }
+        | Part::Triggers { .. }
+        | Part::Post { .. }
+        | Part::Accounts
+        | Part::ControlPlane { .. }
+        | Part::Physical => None,
+    };
+    let views: BTreeSet<(String, String)> = listed.iter().filter_map(view).collect();
+    listed.retain(|listed| match parts(&listed.name.part) {
+        Some((database, Some(table))) if matches!(listed.name.part, Part::Table { .. }) => {
+            !views.contains(&(database.to_owned(), table.to_owned()))
+        }
+        Some(_) | None => true,
+    });
 }
 
 fn list(folder: &Folder) -> Result<Vec<Listed>, RestoreError> {

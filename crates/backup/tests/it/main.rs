@@ -24,6 +24,7 @@ mod rehearse;
 mod replay;
 mod restore;
 mod restore_accounts;
+mod restore_peers;
 mod rewind;
 mod rewind_cascade;
 #[path = "../../../blob/tests/it/store.rs"]
