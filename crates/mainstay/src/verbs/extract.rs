@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
-use backup::extract::{self, Extracted, Output};
+use backup::extract::{self, Extracted};
 use backup::restore::{RestoreError, Selection, Source};
 use serde::Serialize;
 use tokio::task::block_in_place;
@@ -36,7 +37,7 @@ pub(crate) fn run(format: Format, args: &ExtractArgs) -> Verb {
     };
     let done = block_in_place(|| match &args.output {
         Some(path) => to_file(args, &selection, path),
-        None => to(args, &selection, Output::Stream(&mut output::Raw)),
+        None => to(args, &selection, &mut output::Raw),
     })?;
     // Standard output has the script.
     match args.output {
@@ -52,8 +53,9 @@ fn to_file(args: &ExtractArgs, selection: &Selection, path: &Path) -> Result<Ext
     partial.push(".partial");
     let partial = Path::new(&partial);
     let failed = |source| failure(RestoreError::File { file: path.display().to_string(), source });
-    let file = File::create(partial).map_err(failed)?;
-    let done = to(args, selection, Output::File(&file)).and_then(|done| {
+    let mut file = File::create(partial).map_err(failed)?;
+    let done = to(args, selection, &mut file).and_then(|done| {
+        file.flush().map_err(failed)?;
         std::fs::rename(partial, path).map_err(failed)?;
         Ok(done)
     });
@@ -65,7 +67,7 @@ fn to_file(args: &ExtractArgs, selection: &Selection, path: &Path) -> Result<Ext
     done
 }
 
-fn to(args: &ExtractArgs, selection: &Selection, out: Output<'_>) -> Result<Extracted, Failure> {
+fn to(args: &ExtractArgs, selection: &Selection, out: &mut dyn std::io::Write) -> Result<Extracted, Failure> {
     let key = key(&args.store)?;
     let source = Source::at_path(&args.dump, key.as_ref()).map_err(failure)?;
     let done = match source {
