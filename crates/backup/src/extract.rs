@@ -5,11 +5,12 @@
 mod ahead;
 pub mod index;
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, BufRead as _, Read as _, Write};
 
 use dump::{DumpReader, InventoryMaker, ObjectEntry, ObjectKind, SessionContext, SqlText, Taken};
 use serde::Serialize;
+
+use ahead::Ahead;
 
 use crate::restore::input::{Origin, SourceFile};
 use crate::restore::survey::{self, Folder, Survey};
@@ -31,30 +32,6 @@ pub struct Extracted {
     pub from_index: bool,
 }
 
-/// Where the script goes.
-pub enum Output<'o> {
-    /// To a file, into which the kernel can copy.
-    File(&'o File),
-    /// Anywhere else.
-    Stream(&'o mut dyn Write),
-}
-
-impl Write for Output<'_> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.write(buffer),
-            Self::Stream(stream) => stream.write(buffer),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::File(file) => file.flush(),
-            Self::Stream(stream) => stream.flush(),
-        }
-    }
-}
-
 /// Extracts from a plain dump.
 ///
 /// # Errors
@@ -64,7 +41,7 @@ pub fn plain(
     origin: Origin,
     selection: &Selection,
     with_index: bool,
-    out: Output<'_>,
+    out: &mut dyn Write,
 ) -> Result<Extracted, RestoreError> {
     let name = origin.to_string();
     let file = SourceFile::new(origin.clone(), None).map_err(survey::failed(&name))?;
@@ -75,7 +52,7 @@ pub fn plain(
         return surveyed(&survey, selection, out);
     }
     let mut script = Script::new(out, &name, selection);
-    let text = file.text().and_then(ahead::Ahead::new).map_err(survey::failed(&name))?;
+    let text = file.text().and_then(Ahead::new).map_err(survey::failed(&name))?;
     let mut reader = DumpReader::new(text);
     let mut maker = InventoryMaker::new();
     let damaged = |source| RestoreError::Damaged { file: name.clone(), source };
@@ -126,13 +103,13 @@ pub fn folder(
     folder: &Folder,
     selection: &Selection,
     threads: usize,
-    out: Output<'_>,
+    out: &mut dyn Write,
 ) -> Result<Extracted, RestoreError> {
     surveyed(&survey::folder(folder, selection, threads)?, selection, out)
 }
 
 /// Writes what a survey found.
-fn surveyed(survey: &Survey, selection: &Selection, out: Output<'_>) -> Result<Extracted, RestoreError> {
+fn surveyed(survey: &Survey, selection: &Selection, out: &mut dyn Write) -> Result<Extracted, RestoreError> {
     let mut script = Script::new(out, &survey.name, selection);
     for table in &survey.tables {
         let (name, database) = (table.name.to_string(), table.name.database.as_deref());
@@ -163,21 +140,13 @@ fn rest(mut script: Script<'_>, survey: &Survey) -> Result<Extracted, RestoreErr
     script.finish().map_err(written)
 }
 
-/// A file that grew shorter is found out, not copied in part.
-fn ended(copied: u64, length: u64) -> io::Result<()> {
-    if copied == length {
-        return Ok(());
-    }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was"))
-}
-
 fn written(source: io::Error) -> RestoreError {
     RestoreError::File { file: "the extracted script".to_owned(), source }
 }
 
 /// The script that is written.
 struct Script<'o> {
-    out: io::BufWriter<Output<'o>>,
+    out: io::BufWriter<&'o mut dyn Write>,
     extracted: Extracted,
     begun: std::collections::BTreeSet<String>,
     session: Option<SessionContext>,
@@ -189,7 +158,7 @@ struct Script<'o> {
 }
 
 impl<'o> Script<'o> {
-    fn new(out: Output<'o>, name: &str, selection: &Selection) -> Self {
+    fn new(out: &'o mut dyn Write, name: &str, selection: &Selection) -> Self {
         let databases: std::collections::BTreeSet<Option<&String>> =
             selection.tables.iter().map(|table| table.database.as_ref()).collect();
         Self {
@@ -261,22 +230,29 @@ impl<'o> Script<'o> {
         Ok(())
     }
 
-    /// Copies a stretch of a file's text.
+    /// Copies a stretch of a file's text: one thread reads while this one writes.
     fn copy(&mut self, file: &SourceFile, offset: u64, length: u64) -> Result<(), RestoreError> {
         let failed = |source| RestoreError::File { file: file.origin.to_string(), source };
-        if let (true, Origin::File(path)) = (file.is_seekable, &file.origin) {
-            let mut from = File::open(path).map_err(failed)?;
-            from.seek(SeekFrom::Start(offset)).map_err(failed)?;
-            self.out.flush().map_err(written)?;
-            // Between two files, the standard library has the kernel copy.
-            let copied = match self.out.get_mut() {
-                Output::File(into) => io::copy(&mut from.take(length), into),
-                Output::Stream(into) => io::copy(&mut from.take(length), into),
-            };
-            return ended(copied.map_err(written)?, length).map_err(failed);
-        }
         let text = file.text_from(offset).map_err(failed)?;
-        ended(io::copy(&mut text.take(length), &mut self.out).map_err(written)?, length).map_err(failed)
+        let mut ahead = Ahead::new(Box::new(text.take(length))).map_err(failed)?;
+        self.out.flush().map_err(written)?;
+        let mut copied = 0;
+        loop {
+            let block = ahead.fill_buf().map_err(failed)?;
+            if block.is_empty() {
+                break;
+            }
+            // Large blocks are not copied into the buffer first.
+            self.out.get_mut().write_all(block).map_err(written)?;
+            let passed = block.len();
+            copied += passed as u64;
+            ahead.consume(passed);
+        }
+        if copied < length {
+            // A file that grew shorter is found out, not copied in part.
+            return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it was")));
+        }
+        Ok(())
     }
 
     fn rows(&mut self, statement: &[u8]) -> io::Result<()> {

@@ -17,6 +17,8 @@ use crate::place::Entry;
 
 /// Written and read at once.
 const CHUNK_BYTES: usize = 1 << 20;
+/// So much is written without being put together with what follows: copying it would cost more.
+const WHOLE_BYTES: usize = 512 << 10;
 /// Folders in one another.
 const DEPTH_MAX: usize = 16;
 
@@ -275,7 +277,7 @@ pub(crate) struct Sink {
 impl Sink {
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<(), BlobError> {
         // Large chunks go as they are, small ones together.
-        if self.held.is_empty() && chunk.len() >= CHUNK_BYTES {
+        if self.held.is_empty() && chunk.len() >= WHOLE_BYTES {
             return self.flush(chunk).await;
         }
         self.held.extend_from_slice(&chunk);

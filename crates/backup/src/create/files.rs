@@ -196,9 +196,13 @@ struct Outlet {
 }
 
 impl Outlet {
-    fn send(&mut self) -> std::io::Result<()> {
-        let bytes = Bytes::from(std::mem::replace(&mut self.pending, Vec::with_capacity(STORE_BYTES)));
-        self.packed.blocking_send(Packed::Bytes(bytes)).map_err(std::io::Error::other)
+    fn send(&self, bytes: Vec<u8>) -> std::io::Result<()> {
+        self.packed.blocking_send(Packed::Bytes(Bytes::from(bytes))).map_err(std::io::Error::other)
+    }
+
+    fn send_pending(&mut self) -> std::io::Result<()> {
+        let bytes = std::mem::replace(&mut self.pending, Vec::with_capacity(STORE_BYTES));
+        self.send(bytes)
     }
 }
 
@@ -206,7 +210,7 @@ impl Write for Outlet {
     fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
         self.pending.extend_from_slice(buffer);
         if self.pending.len() >= STORE_BYTES {
-            self.send()?;
+            self.send_pending()?;
         }
         Ok(buffer.len())
     }
@@ -257,11 +261,13 @@ impl Packer {
         })
     }
 
-    fn write(&mut self, block: &[u8]) -> std::io::Result<()> {
+    fn write(&mut self, block: Vec<u8>) -> std::io::Result<()> {
         match self {
-            Self::None(into) => into.write_all(block),
-            Self::Gzip(encoder) => encoder.write_all(block),
-            Self::Zstd(encoder) => encoder.write_all(block),
+            // As it is: nothing is copied.
+            Self::None(Sealed::No(outlet)) => outlet.send(block),
+            Self::None(into @ Sealed::Yes(_)) => into.write_all(&block),
+            Self::Gzip(encoder) => encoder.write_all(&block),
+            Self::Zstd(encoder) => encoder.write_all(&block),
         }
     }
 
@@ -288,7 +294,7 @@ fn pack(
     let mut packer = Packer::new(inner.compression, inner.level, sealed)?;
     loop {
         match blocks.blocking_recv() {
-            Some(Block::Text(block)) => packer.write(&block)?,
+            Some(Block::Text(block)) => packer.write(block)?,
             Some(Block::End) => break,
             None => return Err(std::io::Error::other("abandoned")),
         }
@@ -298,7 +304,7 @@ fn pack(
         Sealed::Yes(writer) => writer.finish()?,
     };
     if !outlet.pending.is_empty() {
-        outlet.send()?;
+        outlet.send_pending()?;
     }
     outlet.packed.blocking_send(Packed::End).map_err(std::io::Error::other)
 }

@@ -11,6 +11,7 @@ use dump::literal::{Form, RowsDigest, push_row};
 use dump::manifest::{ChunkRecord, FileRole};
 use dump::ranges::{self, KeyRange};
 use server::{Connection, RowBatch, Sql};
+use tokio::task::JoinSet;
 
 use super::catalog::{KeyKind, Table, ident};
 use super::error::{CreateError, During};
@@ -25,6 +26,8 @@ const SILENCE: Duration = Duration::from_secs(1800);
 const BOUND_LIMIT: Duration = Duration::from_secs(3600);
 /// How often a held back worker looks again.
 const HELD_BACK: Duration = Duration::from_millis(200);
+/// Files of one worker that are being made durable and read back while it reads on.
+const FINISHING: usize = 2;
 
 /// A table to read.
 #[derive(Debug)]
@@ -144,7 +147,7 @@ where
     F: Future<Output = Result<(Connection, T), CreateError>> + Send + 'static,
     R: Fn(Connection, Arc<Shared>) -> F,
 {
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for reader in readers {
         tasks.spawn(run(reader, Arc::clone(shared)));
     }
@@ -276,29 +279,57 @@ fn key_columns(source: &Source) -> Result<Vec<String>, CreateError> {
 async fn work(mut reader: Connection, shared: Arc<Shared>) -> Result<(Connection, Vec<Done>), CreateError> {
     let mut done = Vec::new();
     let mut batch = RowBatch::default();
+    // Dropped on the way out, it aborts what is left.
+    let mut finishing = JoinSet::new();
     // Rolled back to after each range: a table that was read is then no longer in the way of a schema change, while the
     // snapshot stays.
     reader.execute(&Sql::plain("SAVEPOINT mainstay")).await.during(|| "set a savepoint".to_owned())?;
     while let Some(job) = shared.next_job() {
         let Some(source) = shared.sources.get(job.source) else { continue };
-        done.push(chunk(&mut reader, &shared, source, &job, &mut batch).await?);
-        if shared.left.get(job.source).is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) == 1) {
-            shared.progress.table_done();
+        let (one, file) = chunk(&mut reader, &shared, source, &job, &mut batch).await?;
+        while finishing.len() >= FINISHING {
+            finished(&mut finishing, &shared, &mut done).await?;
         }
+        finishing.spawn(finish(one, file));
         let back = Sql::plain("ROLLBACK TO SAVEPOINT mainstay");
         reader.execute(&back).await.during(|| "let a table go".to_owned())?;
+    }
+    while !finishing.is_empty() {
+        finished(&mut finishing, &shared, &mut done).await?;
     }
     Ok((reader, done))
 }
 
-/// Rows of one range, as a file.
+async fn finish(mut one: Done, file: Option<OutFile>) -> Result<Done, CreateError> {
+    if let Some(file) = file {
+        one.file = Some(file.finish().await?);
+    }
+    Ok(one)
+}
+
+/// Waits for one of the files that are being finished.
+async fn finished(
+    finishing: &mut JoinSet<Result<Done, CreateError>>,
+    shared: &Shared,
+    done: &mut Vec<Done>,
+) -> Result<(), CreateError> {
+    let Some(ended) = finishing.join_next().await else { return Ok(()) };
+    let one = ended.map_err(|error| CreateError::Broken { what: error.to_string() })??;
+    if shared.left.get(one.source).is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) == 1) {
+        shared.progress.table_done();
+    }
+    done.push(one);
+    Ok(())
+}
+
+/// Rows of one range, as a file that is still to be finished; none for a range without rows.
 async fn chunk(
     reader: &mut Connection,
     shared: &Shared,
     source: &Source,
     job: &Job,
     batch: &mut RowBatch,
-) -> Result<Done, CreateError> {
+) -> Result<(Done, Option<OutFile>), CreateError> {
     let name = qualified(source)?;
     let forms: Vec<Form> = source.table.columns.iter().map(|column| column.form).collect();
     let mut writer = StatementWriter::new(shared, source, job)?;
@@ -451,15 +482,12 @@ impl<'s> StatementWriter<'s> {
         }
     }
 
-    async fn finish(mut self, job: &Job) -> Result<Done, CreateError> {
+    async fn finish(mut self, job: &Job) -> Result<(Done, Option<OutFile>), CreateError> {
         let (source, number) = (job.source, job.number);
         if self.digest.rows() > 0 && self.statement.is_some() && !self.send().await {
             return Err(self.failure().await);
         }
-        let file = match self.file {
-            Some(file) => Some(file.finish().await?),
-            None => None,
-        };
-        Ok(Done { source, number, digest: self.digest, sql_bytes: self.sql_bytes, file })
+        let done = Done { source, number, digest: self.digest, sql_bytes: self.sql_bytes, file: None };
+        Ok((done, self.file))
     }
 }

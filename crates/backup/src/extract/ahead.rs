@@ -1,6 +1,6 @@
 //! Reading ahead: a thread reads, decrypts and decompresses while another looks at what was read before.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -81,13 +81,23 @@ fn fill(source: &mut Bytes, block: &mut [u8]) -> (usize, Option<io::Result<()>>)
     (length, None)
 }
 
-impl Read for Ahead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.at == self.end && !self.is_over {
             self.next_block()?;
         }
-        let length = self.block.get(self.at..self.end).unwrap_or_default().read(buffer)?;
-        self.at += length;
+        Ok(self.block.get(self.at..self.end).unwrap_or_default())
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.at = (self.at + length).min(self.end);
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
         Ok(length)
     }
 }
