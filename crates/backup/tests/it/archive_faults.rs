@@ -180,7 +180,7 @@ async fn real_a_backup_into_a_store_that_fails_or_lies_never_looks_whole() {
     .enumerate()
     {
         planned.iter().for_each(|(method, text, fault)| faults.add(method, text, fault.clone()));
-        let options = CreateOptions::new(&format!("n{number}"));
+        let options = CreateOptions::new(format!("n{number}"));
         let (target, limits) = (logged.target(0), Limits::default());
         let ran = create(&target, &limits, &place, &options, &Arc::new(Progress::default())).await;
         faults.clear();

@@ -25,5 +25,5 @@ mod restore;
 mod rewind;
 mod rewind_cascade;
 #[path = "../../../blob/tests/it/store.rs"]
-#[allow(dead_code, reason = "not every test of places needs all of it")]
+#[allow(dead_code, clippy::expect_used, reason = "not every test of places needs all of it")]
 mod store;
