@@ -23,7 +23,7 @@ fn worked(server: &'static str, place: &str) -> Bench {
          INSERT INTO shop.item (n, v) VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'); \
          CREATE TRIGGER shop.noted AFTER UPDATE ON shop.item FOR EACH ROW INSERT INTO shop.log VALUES (NEW.id, NEW.v)",
     );
-    let ran = bench.run(&["backup", "create", "--to", place, "--socket", &socket, "--quiet"]);
+    let ran = bench.run(&["backup", "create", "--place", place, "--socket", &socket, "--quiet"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     // Not idempotent: what is done twice or left out shows.
     let mut statements = String::new();
