@@ -1,5 +1,6 @@
 //! `mainstay rewind --into` and `mainstay backup rehearse` from the command line: killed in the middle, and all the way.
 
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
@@ -39,10 +40,11 @@ fn worked(server: &'static str, place: &str) -> Bench {
             ));
         }
     }
-    statements.push_str("CREATE TABLE shop.late (id INT PRIMARY KEY) SELECT id FROM shop.item; INSERT INTO shop.late VALUES (99)");
-    let script = bench.folder.path().join("work.sql");
-    put(&script, statements.as_bytes());
-    bench.sql(&format!("SOURCE {}", script.display()));
+    statements.push_str("CREATE TABLE shop.late (id INT PRIMARY KEY) SELECT id FROM shop.item; INSERT INTO shop.late VALUES (99);");
+    // By standard input: --execute takes no commands of the client, and not as much.
+    let mut shell = bench.shell("node1");
+    shell.stdin.take().unwrap().write_all(statements.replace(';', ";\n").as_bytes()).unwrap();
+    assert!(shell.wait().unwrap().success(), "{server}: the work was refused");
     let ran = bench.run(&["backup", "archive", "--once", "--place", place, "--socket", &socket]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     bench
@@ -148,9 +150,4 @@ fn real_a_rehearsal_leaves_nothing_and_marks_the_backup() {
             "the throwaway server's folder stays"
         );
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a script for the server's client")]
-fn put(path: &std::path::Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).unwrap();
 }
