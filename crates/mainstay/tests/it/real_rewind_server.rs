@@ -20,7 +20,7 @@ fn worked(server: &'static str, place: &str) -> Bench {
     let socket = bench.node_path("socket").to_string_lossy().into_owned();
     bench.sql(
         "CREATE DATABASE shop; CREATE TABLE shop.item (id INT PRIMARY KEY AUTO_INCREMENT, n INT NOT NULL, v VARCHAR(200)); \
-         CREATE TABLE shop.log (id INT, what VARCHAR(50)); \
+         CREATE TABLE shop.log (id INT, what VARCHAR(200)); \
          INSERT INTO shop.item (n, v) VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'); \
          CREATE TRIGGER shop.noted AFTER UPDATE ON shop.item FOR EACH ROW INSERT INTO shop.log VALUES (NEW.id, NEW.v)",
     );
