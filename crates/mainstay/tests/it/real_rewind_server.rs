@@ -95,20 +95,28 @@ fn real_a_killed_rewind_of_a_server_goes_on_and_nothing_is_doubled() {
             child.kill().unwrap();
             kills += u32::from(child.wait().unwrap().signal() == Some(9));
         }
-        for least in 1..4 {
+        let mut is_whole = false;
+        for least in [1, 1, 2] {
             let mut child = target.start_plain(&rewind);
             wait_for_progress(&mut child, &target, least);
             child.kill().unwrap();
-            kills += u32::from(child.wait().unwrap().signal() == Some(9));
+            // A fast machine may be done before it has shown as much progress.
+            is_whole = child.wait().unwrap().signal() != Some(9);
+            if is_whole {
+                break;
+            }
+            kills += 1;
         }
-        assert!(kills > 0, "{server}: it ended before it was killed");
-        let done = target.run(&[&rewind[..], &["--json"]].concat()).json(0);
-        assert_eq!(done["replayed"]["resumed"], true, "{done}");
+        assert!(kills > 1, "{server}: it ended before it was killed");
+        if !is_whole {
+            let done = target.run(&[&rewind[..], &["--json"]].concat()).json(0);
+            assert_eq!(done["replayed"]["resumed"], true, "{done}");
+            println!("{server}: killed {kills} times: {}", done["replayed"]);
+        }
         assert_eq!(target.sql(TABLES), source.sql(TABLES), "{server}");
         let show = "SHOW CREATE TABLE shop.item";
         assert_eq!(target.sql(show), source.sql(show), "{server}");
         assert_eq!(target.sql("SHOW DATABASES LIKE 'mainstay%'").trim(), "");
-        println!("{server}: killed {kills} times: {}", done["replayed"]);
         let again = target.run(&rewind);
         assert_eq!(again.code, Some(1), "{again:?}");
         assert!(again.err.contains("the target is not empty: it has shop"), "{again:?}");
