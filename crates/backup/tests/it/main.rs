@@ -28,5 +28,5 @@ mod restore_peers;
 mod rewind;
 mod rewind_cascade;
 #[path = "../../../blob/tests/it/store.rs"]
-#[allow(dead_code, reason = "not every test of places needs all of it")]
+#[allow(dead_code, clippy::expect_used, reason = "not every test of places needs all of it")]
 mod store;

@@ -37,13 +37,8 @@ pub(crate) async fn run(format: Format, args: &ExtractArgs) -> Verb {
         tables: args.table.iter().map(|name| Selection::name(name)).collect(),
     };
     let done = block_in_place(|| match &args.output {
-<<<<<<< HEAD
         Some(path) => to_file(source, args, &selection, path),
-        None => to(source, args, &selection, Output::Stream(&mut output::Raw)),
-=======
-        Some(path) => to_file(args, &selection, path),
-        None => to(args, &selection, &mut output::Raw),
->>>>>>> bk-B
+        None => to(source, args, &selection, &mut output::Raw),
     })?;
     // Standard output has the script.
     match args.output {
@@ -64,14 +59,9 @@ fn to_file(
     partial.push(".partial");
     let partial = Path::new(&partial);
     let failed = |source| failure(RestoreError::File { file: path.display().to_string(), source });
-<<<<<<< HEAD
-    let file = File::create(partial).map_err(failed)?;
-    let done = to(source, args, selection, Output::File(&file)).and_then(|done| {
-=======
     let mut file = File::create(partial).map_err(failed)?;
-    let done = to(args, selection, &mut file).and_then(|done| {
+    let done = to(source, args, selection, &mut file).and_then(|done| {
         file.flush().map_err(failed)?;
->>>>>>> bk-B
         std::fs::rename(partial, path).map_err(failed)?;
         Ok(done)
     });
@@ -83,18 +73,12 @@ fn to_file(
     done
 }
 
-<<<<<<< HEAD
 fn to(
     source: Source,
     args: &ExtractArgs,
     selection: &Selection,
-    out: Output<'_>,
+    out: &mut dyn std::io::Write,
 ) -> Result<Extracted, Failure> {
-=======
-fn to(args: &ExtractArgs, selection: &Selection, out: &mut dyn std::io::Write) -> Result<Extracted, Failure> {
-    let key = key(&args.store)?;
-    let source = Source::at_path(&args.dump, key.as_ref()).map_err(failure)?;
->>>>>>> bk-B
     let done = match source {
         Source::Plain(origin) => extract::plain(origin, selection, !args.store.no_index, out),
         Source::Folder(folder) => extract::folder(&folder, selection, threads(None), out),
