@@ -215,13 +215,18 @@ async fn real_an_abandoned_restore_goes_on() {
         let done = loop {
             assert!(abandoned < 200, "it does not get further");
             let limit = Duration::from_millis(150 + 10 * abandoned);
-            match tokio::time::timeout(limit, load_all(&bench, &path, &options())).await {
-                Ok(done) => break done,
+            let options = options();
+            let trying = load(&bench, &path, Selection::default(), &options);
+            match tokio::time::timeout(limit, trying).await {
+                Ok(Ok(done)) => break Some(done),
+                // The one before was abandoned when all was there and its notes were gone.
+                Ok(Err(RestoreError::NotEmpty { .. })) if abandoned > 0 => break None,
+                Ok(Err(error)) => panic!("{error}"),
                 Err(_) => abandoned += 1,
             }
         };
         println!("{vendor}: done after {abandoned} abandoned tries");
-        assert!(abandoned > 0 && done.resumed, "{done:?}");
+        assert!(abandoned > 0 && done.is_none_or(|done| done.resumed));
         let mut connection = bench.connect().await;
         for table in 0..4 {
             let counts =
