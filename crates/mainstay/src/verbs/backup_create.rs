@@ -206,7 +206,7 @@ mod tests {
         };
         assert_eq!(
             line(&counts, Duration::from_secs(10)),
-            "1 of 2 tables, 1000 rows of about 4000 (100/s), 3.0 MiB of SQL (307.2 KiB/s), 1.5 KiB stored, \
+            "1 of 2 tables, 1000 rows of about 4000 (100/s), 3.0 MiB of SQL (307.1 KiB/s), 1.5 KiB stored, \
              about 30 s left"
         );
     }
