@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dump::fix::{self, Change, Fix, TargetSide};
 use dump::tabledef::{Clause, TableDef};
-use dump::{ObjectKind, SessionContext};
+use dump::{ObjectKind, SessionContext, SqlText};
 use flavor::Vendor;
 use sqltext::quote_ident;
 
@@ -211,7 +211,7 @@ impl Maker<'_> {
             keys,
             foreign_keys,
             def: Some(def),
-            session: Arc::clone(&table.session),
+            session: definition_session(table),
             runs: table.runs.clone(),
             recorded: table.recorded.clone(),
         });
@@ -272,6 +272,19 @@ impl Maker<'_> {
         let name = object.name.name.clone();
         self.plan.objects.push(ObjectPlan { kind: object.kind, database, name, statements, session });
     }
+}
+
+/// Servers show definitions in UTF-8 also to a session under `SET NAMES binary`, as mydumper's is: made under that, the
+/// text within them would be taken for bytes.
+fn definition_session(table: &SurveyedTable) -> Arc<SessionContext> {
+    let charset = table.session.context.charset.as_deref();
+    let is_utf8 = matches!(table.create, Some(SqlText::Text(_)));
+    if !is_utf8 || !charset.is_some_and(|charset| charset.eq_ignore_ascii_case("binary")) {
+        return Arc::clone(&table.session);
+    }
+    let mut session = SessionContext::clone(&table.session);
+    session.context.charset = Some("utf8mb4".to_owned());
+    Arc::new(session)
 }
 
 /// The options of a `CREATE DATABASE`: what follows its name.

@@ -77,7 +77,8 @@ impl Sessions {
         let mut text = format!("SET NAMES {charset}");
         if let Some(collation) = &context.collation
             && collation.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && collation.starts_with(charset)
+            // Old mydumpers write the character set in its place.
+            && collation.strip_prefix(charset).is_some_and(|rest| rest.starts_with('_'))
         {
             text = format!("{text} COLLATE {collation}");
         }
