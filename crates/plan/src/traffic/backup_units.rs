@@ -7,29 +7,15 @@ use std::path::Path;
 
 use spec::{Backup, Node, Spec};
 
-use super::systemd::{head, unit};
+use super::systemd::{HARDENING, head, unit};
 use super::{Installed, RenderedFile, TrafficError, word};
 
-/// What all of them hold to. They read the server's socket, the spec and its secrets, and write to the place.
-const HARDENING: &str = "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_FOWNER
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=read-only
-ProtectClock=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectControlGroups=yes
+/// What they hold to beyond [`HARDENING`]. They read the server's socket, the spec and its secrets, and write to the
+/// place.
+const OWN: &str = "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_FOWNER
 PrivateDevices=yes
 PrivateTmp=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-RestrictNamespaces=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-SystemCallArchitectures=native
-UMask=0077
-LimitCORE=0
 # A server that serves comes first.
 Nice=10
 IOSchedulingClass=idle
@@ -95,7 +81,7 @@ Type=oneshot
 ExecStart={program} backup create --config {spec_file} --socket {socket} {account} --quiet
 # Only reached once the new backup has read back well.
 ExecStart={program} backup prune --config {spec_file} --yes
-{HARDENING}{writable}"
+{OWN}{HARDENING}{writable}"
         )
     }
 
@@ -116,7 +102,7 @@ ExecStart={program} backup archive --follow --config {spec_file} --socket {socke
 # On another node one is refused while this one is at work, and takes over once it is gone.
 Restart=always
 RestartSec=15
-{HARDENING}{writable}
+{OWN}{HARDENING}{writable}
 [Install]
 WantedBy=multi-user.target
 "
@@ -138,7 +124,7 @@ Type=oneshot
 ExecStart={program} backup rehearse --config {spec_file} --work-dir /var/lib/{REHEARSAL}
 StateDirectory={REHEARSAL}
 StateDirectoryMode=0700
-{HARDENING}{writable}"
+{OWN}{HARDENING}{writable}"
         )
     }
 

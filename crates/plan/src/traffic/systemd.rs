@@ -16,8 +16,8 @@ use super::{Installed, RenderedFile, TrafficError, agents, header, word};
 /// after.
 pub const START_PERMIT: &str = "/run/mainstay/start-permit";
 
-/// What both units hold to; neither program needs any of it.
-const HARDENING: &str = "NoNewPrivileges=yes
+/// What all units hold to; no program of theirs needs any of it.
+pub(super) const HARDENING: &str = "NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 ProtectClock=yes
