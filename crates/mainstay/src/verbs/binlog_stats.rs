@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::cli::{BinlogStatsArgs, TimelineArg};
 use crate::failure::{Failure, Verb};
 use crate::output::{self, Format};
+use crate::verbs::backup_place::size;
 use crate::verbs::binlog as logs;
 use crate::verbs::binlog_source::{Logs, failed};
 
@@ -113,18 +114,6 @@ impl fmt::Display for Shown {
         ddl(f, report, self.top)?;
         sources(f, report, self.top)
     }
-}
-
-fn size(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut whole, mut rest, mut unit) = (bytes, 0, 0);
-    while whole >= 1024 && unit + 1 < units.len() {
-        rest = whole % 1024 * 10 / 1024;
-        whole /= 1024;
-        unit += 1;
-    }
-    let name = units.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{whole} {name}") } else { format!("{whole}.{rest} {name}") }
 }
 
 fn time(seconds: u32) -> String {
