@@ -300,9 +300,16 @@ impl Node {
         };
         self.sight.report.read_only = true;
         let config = self.config.clone();
-        if let Some(address) = crate::lease::floating(&config) {
-            address.remove().await.map_err(|error| AgentError::Refused(error.to_string()))?;
-        }
+        let departure = match crate::lease::floating(&config) {
+            Some(address) => {
+                let departure = address
+                    .depart()
+                    .inspect_err(|error| tracing::warn!(%error, "the address's clients will not be told"));
+                address.remove().await.map_err(|error| AgentError::Refused(error.to_string()))?;
+                departure.ok()
+            }
+            None => None,
+        };
         let reason = format!("handed over to {to}, as asked");
         let mut next = state.value.clone();
         next.lineage.handover = Some(position);
@@ -319,6 +326,9 @@ impl Node {
             Ok(Committed::Done { .. }) => {
                 self.holding = None;
                 self.guard.disarm();
+                if let Some(departure) = departure {
+                    tell_clients(departure, config.node.as_ref().map_or(0, |node| node.port)).await;
+                }
                 // Proxies and pools notice by this that the primary is another.
                 if let Err(error) = self.database()?.end_clients(&config).await {
                     tracing::warn!(%error, "clients' connections were not ended");
@@ -471,6 +481,26 @@ impl Node {
         &self.sight.report.executed
     }
 }
+
+/// Notes the clients of an address that has left, and tells them, aside, once its new host announces it.
+async fn tell_clients(mut departure: host::address::Departure, port: u16) {
+    let noted =
+        tokio::task::spawn_blocking(move || departure.note_clients(port).map(|clients| (clients, departure)));
+    let (clients, departure) = match noted.await.unwrap_or_else(|lost| Err(std::io::Error::other(lost))) {
+        Ok(noted) => noted,
+        Err(error) => {
+            tracing::warn!(%error, "the address's clients are not known");
+            return;
+        }
+    };
+    tokio::task::spawn_blocking(move || match departure.tell(ANNOUNCED_WITHIN) {
+        Ok(told) => tracing::info!(clients, told, "clients were told that the address has moved"),
+        Err(error) => tracing::warn!(clients, %error, "clients were not told that the address has moved"),
+    });
+}
+
+/// A new primary that takes longer has failed, and clients have noticed by themselves.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the address is announced after it moved.
 const ANNOUNCEMENTS: u32 = 5;

@@ -4,6 +4,7 @@
 //! asked by `route`.
 
 mod announcement;
+mod departure;
 mod route;
 
 use std::io;
@@ -18,6 +19,8 @@ use netlink_packet_route::address::{
 use rustix::io::Errno;
 
 use route::Route;
+
+pub use departure::Departure;
 
 /// Between two announcements.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -65,7 +68,7 @@ impl AddressError {
             Self::NoInterface { .. } => {
                 "look with `ip link`, and correct `interface` under [ha.address]".to_owned()
             }
-            Self::Kernel { operation: "announce", interface, .. } => {
+            Self::Kernel { operation: "announce" | "watch", interface, .. } => {
                 format!(
                     "it needs CAP_NET_RAW and an Ethernet interface that is up; look with `ip link show dev {interface}`"
                 )
@@ -133,6 +136,14 @@ impl FloatingAddress {
             channel.send(self.network.addr()).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Before it is taken off: its clients can be told when another host has it. See [`Departure`].
+    ///
+    /// # Errors
+    /// Sockets for packets cannot be had.
+    pub fn depart(&self) -> Result<Departure, AddressError> {
+        Departure::begin(self.network.addr()).map_err(|source| self.refused("watch", source))
     }
 
     fn add_now(&self) -> Result<(), AddressError> {

@@ -16,7 +16,7 @@ const IPV6: [u8; 2] = [0x86, 0xdd];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const ICMPV6: u8 = 58;
-const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+pub(super) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// The override flag: forget what you knew.
 const OVERRIDE: u8 = 0x20;
 
@@ -54,7 +54,7 @@ impl Channel {
 }
 
 /// The frames of one announcement. Some hosts heed only requests, some only replies, so ARP is sent as both.
-fn frames(address: IpAddr, mac: [u8; 6]) -> Vec<Vec<u8>> {
+pub(super) fn frames(address: IpAddr, mac: [u8; 6]) -> Vec<Vec<u8>> {
     match address {
         IpAddr::V4(address) => vec![arp(1, address, mac), arp(2, address, mac)],
         IpAddr::V6(address) => vec![advertisement(address, mac)],
@@ -82,7 +82,7 @@ fn advertisement(address: Ipv6Addr, mac: [u8; 6]) -> Vec<u8> {
     // Option: target link-layer address, one unit of eight bytes.
     body.extend([2, 1]);
     body.extend(mac);
-    let sum = checksum(address, ALL_NODES, &body).to_be_bytes();
+    let sum = checksum(IpAddr::V6(address), IpAddr::V6(ALL_NODES), ICMPV6, &body).to_be_bytes();
     if let Some(field) = body.get_mut(2..4) {
         field.copy_from_slice(&sum);
     }
@@ -96,10 +96,15 @@ fn advertisement(address: Ipv6Addr, mac: [u8; 6]) -> Vec<u8> {
     frame
 }
 
-/// The checksum of an ICMPv6 message with its pseudo header (RFC 8200, 8.1).
-fn checksum(from: Ipv6Addr, to: Ipv6Addr, body: &[u8]) -> u16 {
+/// The checksum of a TCP segment or ICMPv6 message with its pseudo header (RFC 9293, 3.1; RFC 8200, 8.1).
+pub(super) fn checksum(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> u16 {
     let length = u32::try_from(body.len()).unwrap_or(0).to_be_bytes();
-    let pseudo = [&from.octets()[..], &to.octets(), &length, &[0, 0, 0, ICMPV6], body].concat();
+    let octets = |address| match address {
+        IpAddr::V4(address) => Ipv4Addr::octets(&address).to_vec(),
+        IpAddr::V6(address) => Ipv6Addr::octets(&address).to_vec(),
+    };
+    // The fields are of other lengths in version 4, which makes no difference to the sum.
+    let pseudo = [&octets(from)[..], &octets(to), &length, &[0, 0, 0, protocol], body].concat();
     let mut sum: u32 = pseudo
         .chunks(2)
         .map(|pair| match *pair {
@@ -157,9 +162,9 @@ mod tests {
         // With the checksum in its place, the sum of everything is all ones.
         let address: Ipv6Addr = "fe80::1:2".parse().unwrap();
         let frame = advertisement(address, [0xfe; 6]);
-        assert_eq!(checksum(address, ALL_NODES, &frame[54..]), 0);
+        assert_eq!(checksum(IpAddr::V6(address), IpAddr::V6(ALL_NODES), ICMPV6, &frame[54..]), 0);
         // An odd byte counts as the high half of a word.
-        let (from, to) = (Ipv6Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
-        assert_eq!(checksum(from, to, &[1]), !(0x0100 + 1 + 58));
+        let nobody = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        assert_eq!(checksum(nobody, nobody, ICMPV6, &[1]), !(0x0100 + 1 + 58));
     }
 }

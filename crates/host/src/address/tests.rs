@@ -108,6 +108,8 @@ async fn acts_in_a_namespace() {
             assert!(!address.remove_now().unwrap());
             assert!(!address.is_present().await.unwrap());
         }
+        "hand_over" => hand_over(&address).await,
+        "be_reset" => be_reset(address.network.addr()),
         "reach" => reach(address.network.addr()),
         other => panic!("{other}"),
     }
@@ -117,6 +119,42 @@ async fn acts_in_a_namespace() {
 fn reach(address: IpAddr) {
     let error = TcpStream::connect_timeout(&SocketAddr::new(address, 9), Duration::from_secs(5)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+}
+
+/// A port that nobody else in the namespaces has.
+const SERVED: u16 = 3306;
+
+/// Put on a host that has left another address.
+const LEFT: &str = "10.99.0.200/32";
+
+/// Serves one client, leaves, and tells the client when somebody else has the address.
+async fn hand_over(address: &FloatingAddress) {
+    address.add().await.unwrap();
+    address.announce(1).await.unwrap();
+    // As servers do, for both versions.
+    let listener = std::net::TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, SERVED)).unwrap();
+    let client = listener.accept().unwrap();
+    let mut departure = address.depart().unwrap();
+    assert_eq!(departure.note_clients(SERVED + 1).unwrap(), 0);
+    assert_eq!(departure.note_clients(SERVED).unwrap(), 1);
+    address.remove().await.unwrap();
+    floating(LEFT).add().await.unwrap();
+    assert_eq!(departure.tell(Duration::from_secs(10)).unwrap(), Some(1));
+    drop(client);
+}
+
+/// Connects, says nothing, and has to learn that the connection has ended.
+fn be_reset(address: IpAddr) {
+    let began = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect_timeout(&SocketAddr::new(address, SERVED), Duration::from_millis(200)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(10), "{error}"),
+        }
+    };
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let error = io::Read::read(&mut stream, &mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
 }
 
 /// Two hosts and a peer, each a network namespace with an `eth0` on the peer's bridge.
@@ -247,6 +285,29 @@ async fn real_single_address_moves_between_hosts() {
 #[tokio::test]
 async fn real_address_of_version_six_moves_between_hosts() {
     moves("2001:db8::100/64").await;
+}
+
+/// Clients of the host that had the address are told.
+async fn is_handed_over(network: &str) {
+    let lan = Lan::new().await;
+    let taken = async {
+        let began = Instant::now();
+        while !lan.state("a").await.contains(LEFT) {
+            assert!(began.elapsed() < Duration::from_secs(10), "{network}");
+        }
+        lan.act("b", "take", network).await;
+    };
+    tokio::join!(lan.act("a", "hand_over", network), lan.act(PEER, "be_reset", network), taken);
+}
+
+#[tokio::test]
+async fn real_clients_are_told_that_an_address_moved() {
+    is_handed_over("10.99.0.100/24").await;
+}
+
+#[tokio::test]
+async fn real_clients_of_version_six_are_told_that_an_address_moved() {
+    is_handed_over("2001:db8::100/64").await;
 }
 
 #[tokio::test]
