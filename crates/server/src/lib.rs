@@ -27,7 +27,7 @@ pub use process::{ProcessState, ServerProcess, Signal, clear_dead_socket_lock};
 pub use program::{ProgramError, ServerProgram};
 pub use row::Row;
 pub use sql::{Param, Sql};
-pub use stream::{RawRow, RawValues, RowBatch, RowStream};
+pub use stream::{RowStream, RowValues};
 pub use target::{Endpoint, Limits, Target, Tls};
 
 /// Makes aws-lc-rs the TLS provider of the process. Call it once, first thing in `main`; a second call

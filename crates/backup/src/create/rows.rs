@@ -2,6 +2,7 @@
 //! own. It opens no session and makes no definition.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use dump::layout::Part;
 use dump::literal::{Form, RowsDigest, push_row};
 use dump::manifest::{ChunkRecord, FileRole};
 use dump::ranges::{self, KeyRange};
-use server::{Connection, RowBatch, Sql};
+use server::{Connection, Sql};
 use tokio::task::JoinSet;
 
 use super::catalog::{KeyKind, Table, ident};
@@ -278,7 +279,6 @@ fn key_columns(source: &Source) -> Result<Vec<String>, CreateError> {
 
 async fn work(mut reader: Connection, shared: Arc<Shared>) -> Result<(Connection, Vec<Done>), CreateError> {
     let mut done = Vec::new();
-    let mut batch = RowBatch::default();
     // Dropped on the way out, it aborts what is left.
     let mut finishing = JoinSet::new();
     // Rolled back to after each range: a table that was read is then no longer in the way of a schema change, while the
@@ -286,7 +286,7 @@ async fn work(mut reader: Connection, shared: Arc<Shared>) -> Result<(Connection
     reader.execute(&Sql::plain("SAVEPOINT mainstay")).await.during(|| "set a savepoint".to_owned())?;
     while let Some(job) = shared.next_job() {
         let Some(source) = shared.sources.get(job.source) else { continue };
-        let (one, file) = chunk(&mut reader, &shared, source, &job, &mut batch).await?;
+        let (one, file) = chunk(&mut reader, &shared, source, &job).await?;
         while finishing.len() >= FINISHING {
             finished(&mut finishing, &shared, &mut done).await?;
         }
@@ -328,7 +328,6 @@ async fn chunk(
     shared: &Shared,
     source: &Source,
     job: &Job,
-    batch: &mut RowBatch,
 ) -> Result<(Done, Option<OutFile>), CreateError> {
     let name = qualified(source)?;
     let forms: Vec<Form> = source.table.columns.iter().map(|column| column.form).collect();
@@ -339,17 +338,27 @@ async fn chunk(
         while shared.progress.is_held_back() {
             tokio::time::sleep(HELD_BACK).await;
         }
-        if !stream.next(batch).await.during(|| format!("read {name}"))? {
+        let (mut rows, mut written) = (0, Ok(()));
+        let is_more = stream
+            .next(|values| {
+                rows += 1;
+                written = writer.push(&forms, values);
+                if written.is_err() || writer.is_full() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+            .await
+            .during(|| format!("read {name}"))?;
+        written.map_err(|source| CreateError::Row { table: name.clone(), source })?;
+        if writer.is_full() && !writer.send().await {
+            return Err(writer.failure().await);
+        }
+        shared.progress.read_rows(rows, writer.take_counted());
+        if !is_more {
             break;
         }
-        for row in batch.rows() {
-            let wrong = |source| CreateError::Row { table: name.clone(), source };
-            writer.push(&forms, row.values()).map_err(wrong)?;
-            if writer.is_full() && !writer.send().await {
-                return Err(writer.failure().await);
-            }
-        }
-        shared.progress.read_rows(batch.len() as u64, writer.take_counted());
     }
     writer.finish(job).await
 }

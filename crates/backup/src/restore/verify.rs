@@ -2,12 +2,13 @@
 //!
 //! Plain dumps and mydumper's have neither; that the server took every row is known of them too.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dump::literal::{Form, RowsDigest, push_row};
-use server::{Connection, Limits, RowBatch, ServerError, Sql};
+use server::{Connection, Limits, ServerError, Sql};
 use sqltext::{quote_ident, quote_string};
 use tokio::task::JoinSet;
 
@@ -88,8 +89,8 @@ async fn sum(
         let kind = row.and_then(|row| row.text("kind"));
         let kind = kind.ok_or_else(|| other(format!("there is no column {name}")))?;
         let column = quote_ident(name).map_err(|error| other(error.to_string()))?;
-        // As a double, with all digits that tell a FLOAT from its neighbours.
-        columns.push(if kind.eq_ignore_ascii_case("float") { format!("{column} + 0e0") } else { column });
+        // As a double, with all digits that tell a FLOAT from its neighbours, and the sign of a zero.
+        columns.push(if kind.eq_ignore_ascii_case("float") { format!("{column} * 1e0") } else { column });
         forms.push(Form::of(kind, row.and_then(|row| row.text("charset"))));
     }
     let is_bare = columns.is_empty();
@@ -97,18 +98,24 @@ async fn sum(
         columns.push("NULL".to_owned());
     }
     let sql = Sql::plain(format!("SELECT {} FROM {}", columns.join(", "), plan.quoted));
-    let (mut digest, mut text, mut batch) = (RowsDigest::default(), Vec::new(), RowBatch::default());
+    let (mut digest, mut text) = (RowsDigest::default(), Vec::new());
     let mut stream = connection.stream(sql, SELECT_LIMIT, SILENCE).await?;
-    while stream.next(&mut batch).await? {
-        for row in batch.rows() {
+    loop {
+        let mut written = Ok(());
+        let add = |values: server::RowValues<'_>| {
             text.clear();
             if is_bare {
                 text.extend_from_slice(b"()");
             } else {
-                push_row(&mut text, &forms, row.values()).map_err(|error| other(error.to_string()))?;
+                written = push_row(&mut text, &forms, values);
             }
             digest.add(&text);
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let is_more = stream.next(add).await?;
+        written.map_err(|error| other(error.to_string()))?;
+        if !is_more {
+            return Ok(digest.to_string());
         }
     }
-    Ok(digest.to_string())
 }

@@ -131,6 +131,7 @@ fn zoo(vendor: Vendor) -> Vec<String> {
         "CREATE TABLE zoo.parts (id INT NOT NULL, k INT, PRIMARY KEY (id), KEY k (k)) ENGINE=InnoDB PARTITION BY RANGE (id) \
          (PARTITION p0 VALUES LESS THAN (100), PARTITION p1 VALUES LESS THAN MAXVALUE)"
             .to_owned(),
+        "CREATE TABLE zoo.floats (id INT PRIMARY KEY, f FLOAT)".to_owned(),
         "CREATE TABLE zoo.isam (id INT AUTO_INCREMENT, k INT, PRIMARY KEY (id), KEY k (k)) ENGINE=MyISAM".to_owned(),
     ];
     if vendor == Vendor::MySql {
@@ -307,6 +308,7 @@ async fn real_what_was_created_is_restored_and_equal() {
             "INSERT INTO zoo.child (p, q, v) VALUES (1, 10, 'ä''\\\\\\t'), (2, NULL, NULL)",
             "INSERT INTO zoo.texts VALUES (1, 'text\\n', '', ST_GeomFromText('POINT(1 2)'))",
             "INSERT INTO zoo.gen (id, a) VALUES (1, 5), (2, NULL)",
+            "INSERT INTO zoo.floats VALUES (1, -0e0), (2, 0), (3, 16777217), (4, 1.17549e-38)",
             "INSERT INTO zoo.isam (k) VALUES (1), (2)",
             "INSERT INTO zoo.parts VALUES (1, 1), (100, 2)",
             "CREATE VIEW zoo.v1 AS SELECT id FROM zoo.parent",
