@@ -315,7 +315,7 @@ impl<'a> Session<'a> {
                     // A server that crashed wrote nothing about the log's end.
                     self.cutter.settle(self.archive).await?;
                     self.cut(true, None, archived, tell).await?;
-                    self.end_log(tell).await?;
+                    self.end_log(true, tell).await?;
                     self.cutter.begin_log(&name);
                 }
             }
@@ -359,16 +359,20 @@ impl<'a> Session<'a> {
         tell(ArchiveNews::Archived { segment: Box::new(segment), behind_seconds });
         self.segments_of_log += 1;
         if self.segments_of_log >= merge::SEGMENTS_MAX {
-            self.end_log(tell).await?;
+            self.end_log(false, tell).await?;
         }
         Ok(())
     }
 
     /// Makes one segment of those of the log.
-    async fn end_log(&mut self, tell: &mut (dyn FnMut(ArchiveNews) + Send)) -> Result<(), ArchiveError> {
+    async fn end_log(
+        &mut self,
+        is_ended: bool,
+        tell: &mut (dyn FnMut(ArchiveNews) + Send),
+    ) -> Result<(), ArchiveError> {
         self.segments_of_log = 0;
-        let log = &self.cutter.cursor.log;
-        if let Some((count, segment)) = merge::merge_log(self.archive, &self.run.id, log).await? {
+        let of = (self.run.id.as_str(), self.cutter.cursor.log.as_str());
+        if let Some((count, segment)) = merge::merge_log(self.archive, of, is_ended).await? {
             tell(ArchiveNews::Merged { count, segment: Box::new(segment) });
         }
         Ok(())

@@ -40,7 +40,7 @@ async fn backup(repository: &Repository, id: &str, is_whole: bool) {
             "lower_case_table_names": 0, "max_allowed_packet_bytes": 16_777_216,
         },
         "coordinates": {"file": "binlog.000001", "position": 4, "gtid": "0-7-1"},
-        "method": "backup-stage", "compression": "zstd", "encryption": null,
+        "method": "backup-stage", "compression": "zstd",
         "options": {"threads": 1, "chunk_bytes": 1000, "statement_bytes": 1000},
         "files": [
             record("metadata", "metadata", files[0].1),
