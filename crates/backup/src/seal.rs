@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use age::stream::{StreamReader, StreamWriter};
 use age::x25519::{Identity, Recipient};
-use age::{DecryptError, Decryptor, EncryptError, Encryptor};
+use age::{DecryptError, Decryptor, Encryptor};
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 
@@ -113,10 +113,7 @@ impl Recipients {
             return Ok(Sealed::No(inner));
         }
         let recipients = self.0.iter().map(|recipient| recipient as &dyn age::Recipient);
-        let encryptor = Encryptor::with_recipients(recipients).map_err(|error| match error {
-            EncryptError::Io(error) => error,
-            error => io::Error::other(error.to_string()),
-        })?;
+        let encryptor = Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
         Ok(Sealed::Yes(Box::new(encryptor.wrap_output(inner)?)))
     }
 }
@@ -191,7 +188,7 @@ impl Identities {
     /// As [`Identities::parse`] reads them, one a line.
     #[must_use]
     pub fn text(&self) -> SecretString {
-        let lines = self.0.iter().map(|identity| identity.to_string());
+        let lines = self.0.iter().map(Identity::to_string);
         lines.fold(String::new(), |text, line| text + line.expose_secret() + "\n").into()
     }
 
@@ -245,10 +242,14 @@ impl Identities {
         }
         let identities = self.0.iter().map(|identity| identity as &dyn age::Identity);
         let file = io::BufReader::with_capacity(HEAD_BYTES_MAX, io::Cursor::new(head).chain(inner));
-        Decryptor::new_buffered(file).and_then(|file| file.decrypt(identities)).map_err(|error| match error {
-            DecryptError::Io(error) => error,
-            DecryptError::NoMatchingKeys => invalid("it is encrypted to others".to_owned()),
-            error => invalid(error.to_string()),
+        Decryptor::new_buffered(file).and_then(|file| file.decrypt(identities)).map_err(|error| {
+            if let DecryptError::Io(error) = error {
+                error
+            } else if matches!(error, DecryptError::NoMatchingKeys) {
+                invalid("it is encrypted to others".to_owned())
+            } else {
+                invalid(error.to_string())
+            }
         })
     }
 }

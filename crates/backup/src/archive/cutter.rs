@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use base16ct::lower::encode_string;
 use binlog::{Event, EventKind, Extent, Format, Single};
 use flavor::GtidSet;
 use sha2::{Digest as _, Sha256};
@@ -360,14 +361,14 @@ impl Cutter {
             is_log_end,
             next_log,
             bytes: open.bytes,
-            sha256: hex(&open.digest.finalize()),
+            sha256: encode_string(&open.digest.finalize()),
             left_out_bytes: end.saturating_sub(open.start).saturating_sub(open.bytes),
             content,
             recipients,
             merger,
             stored_bytes: stored.bytes,
             stored_sha256: stored.sha256,
-            head: hex(self.cursor.head.as_deref().unwrap_or_default()),
+            head: encode_string(self.cursor.head.as_deref().unwrap_or_default()),
             gtids_before: open.before,
             gtids,
             transactions: open.transactions,
@@ -378,10 +379,6 @@ impl Cutter {
         self.cursor.gtids = segment.gtids_after();
         Ok(Some(segment))
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// GTIDs of earlier logs.

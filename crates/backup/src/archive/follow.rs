@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base16ct::lower::encode_string;
 use flavor::{GtidSet, Vendor};
 use jiff::Timestamp;
 use server::{BinlogDump, DumpEvent, DumpFrom, Limits, Target};
@@ -474,7 +475,7 @@ async fn same_log(
     }
     // Another log of the same name begins with another time.
     let head = first_event(server, options, &segment.log).await?;
-    let is_head = |head: &Vec<u8>| same_head(&super::cutter::hex(head), &segment.head);
+    let is_head = |head: &Vec<u8>| same_head(&encode_string(head), &segment.head);
     let Some(head) = head.filter(is_head) else { return Ok(None) };
     if let Some(next) = segment.next_log.clone().filter(|next| server.has(next)) {
         return Ok(Some(Cursor { log: next, offset: 0, head: None, gtids, follows: Some(follows) }));

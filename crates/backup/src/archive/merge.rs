@@ -5,11 +5,11 @@
 
 use std::io::Write as _;
 
+use base16ct::lower::encode_string;
 use sha2::{Digest as _, Sha256};
 
 use super::catalog::{Archive, gap_between};
 use super::content::Content;
-use super::cutter::hex;
 use super::error::ArchiveError;
 use super::read::SegmentBytes;
 use super::segment::{Segment, SegmentName, log_folder};
@@ -78,7 +78,7 @@ pub(crate) async fn merge_log(
         is_log_end: last.is_log_end,
         next_log: last.next_log.clone(),
         bytes,
-        sha256: hex(&digest.finalize()),
+        sha256: encode_string(&digest.finalize()),
         left_out_bytes: parts.iter().map(|part| part.left_out_bytes).sum(),
         content: name,
         merger,

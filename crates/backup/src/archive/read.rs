@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
+use base16ct::lower::encode_string;
+use base16ct::mixed::decode_vec;
 use blob::Place;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use zstd::stream::read::Decoder;
 
 use super::catalog::Archive;
-use super::cutter::{MAGIC, hex};
+use super::cutter::MAGIC;
 use super::error::ArchiveError;
 use super::segment::Segment;
 use crate::restore::input::ObjectRead;
@@ -83,7 +85,7 @@ impl SegmentBytes {
                 self.damaged(format!("it unpacks to {} bytes, not {}", self.bytes, self.expected_bytes))
             );
         }
-        let found = hex(&self.digest.finalize_reset());
+        let found = encode_string(&self.digest.finalize_reset());
         if found == self.expected_sha256 {
             return Ok(());
         }
@@ -201,19 +203,10 @@ async fn send(
 fn head(segment: &Segment) -> Result<Vec<u8>, ArchiveError> {
     let bad =
         |problem: &str| ArchiveError::Record { name: segment.name().record(), problem: problem.to_owned() };
-    let text = segment.head.as_bytes();
-    if !text.len().is_multiple_of(2) || text.len() / 2 > HEAD_BYTES_MAX || text.is_empty() {
+    if segment.head.is_empty() || segment.head.len() / 2 > HEAD_BYTES_MAX {
         return Err(bad("it does not say how the log begins"));
     }
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> = text
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect();
-    bytes.ok_or_else(|| bad("how the log begins is not hexadecimal"))
+    decode_vec(&segment.head).map_err(|_| bad("how the log begins is not hexadecimal"))
 }
 
 impl Read for LogReader {

@@ -1,5 +1,6 @@
 //! [`Repository`]: the backups of a place with what their manifests say.
 
+use base16ct::lower::encode_string;
 use blob::Place;
 use bytes::Bytes;
 use dump::Proof;
@@ -210,5 +211,5 @@ fn mark_name(id: &BackupId, proof: Proof) -> Option<String> {
 }
 
 pub(super) fn sha256(text: &[u8]) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    encode_string(&Sha256::digest(text))
 }

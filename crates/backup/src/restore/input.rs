@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base16ct::lower::encode_string;
 use blob::Place;
 use sha2::{Digest as _, Sha256};
 
@@ -236,12 +237,8 @@ impl<R: Read> Read for Summed<R> {
 impl Sum {
     /// SHA-256 as hexadecimal, and the number of bytes.
     pub(crate) fn finish(&self) -> (String, u64) {
-        self.0.lock().map_or_else(
-            |_| (String::new(), 0),
-            |sum| {
-                let digits = sum.0.clone().finalize();
-                (digits.iter().map(|byte| format!("{byte:02x}")).collect(), sum.1)
-            },
-        )
+        self.0
+            .lock()
+            .map_or_else(|_| (String::new(), 0), |sum| (encode_string(&sum.0.clone().finalize()), sum.1))
     }
 }

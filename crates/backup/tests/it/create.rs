@@ -29,7 +29,6 @@ async fn fill(connection: &mut Connection, table: &str, rows: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "one story, told once for each way of writing files")]
 async fn real_a_dump_loads_by_hand_and_is_equal() {
     for vendor in vendors().await {
         for (compression, encrypted) in

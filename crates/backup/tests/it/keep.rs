@@ -16,7 +16,7 @@ fn repository(folder: &Path) -> Repository {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
 /// A backup with two files, as `create` leaves one.

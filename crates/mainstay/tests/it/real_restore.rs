@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, servers, write};
-use crate::real_binlog::logging;
 
 /// Rows of the large table, in statements of so many.
 const ROWS: u32 = 60_000;
