@@ -31,15 +31,15 @@ pub(crate) struct KeptArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// To whom files are encrypted, as age does it (age-encryption.org); without --recipient and --identity-file, as [backup] in
-/// the spec says.
+/// To whom files are encrypted, as age does it (age-encryption.org).
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Encryption")]
 pub(crate) struct RecipientArgs {
-    /// Encrypt to this public key; its identity opens it. May be given several times. Without any, nothing is encrypted.
+    /// Encrypt to this public key; its identity opens it. May be given several times. Default: the spec's; without any,
+    /// nothing is encrypted.
     #[arg(long, value_name = "AGE1...")]
     pub(crate) recipient: Vec<String>,
-    /// File with identities (AGE-SECRET-KEY-1...). Without --recipient, what is written is encrypted to their public keys.
+    /// File with identities (AGE-SECRET-KEY-1...). Where there are no recipients, theirs are used. Default: the spec's.
     #[arg(long, value_name = "FILE")]
     pub(crate) identity_file: Option<PathBuf>,
 }

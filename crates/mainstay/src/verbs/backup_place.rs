@@ -35,11 +35,11 @@ impl Kept {
         }
     }
 
-    /// To whom is encrypted: to those that are named, or whose identities are; else as the spec says.
+    /// To whom is encrypted: to those that are named, else to the spec's, else to those whose identities are named.
     pub(crate) fn recipients(&self, args: &RecipientArgs) -> Result<Recipients, Failure> {
-        let is_named = !args.recipient.is_empty() || args.identity_file.is_some();
-        let spec = self.backup.as_ref().filter(|_| !is_named);
+        let spec = self.backup.as_ref();
         let texts = spec.map_or(&args.recipient, |backup| &backup.recipients);
+        let texts = if args.recipient.is_empty() { texts } else { &args.recipient };
         let recipients = Recipients::parse(texts)
             .map_err(|error| Failure::said(error, "`mainstay backup keygen` makes one with its identity"))?;
         let of_spec = spec.and_then(|backup| backup.identity_file.as_deref());
