@@ -6,7 +6,7 @@ set -euo pipefail
 
 build=(gcc libc6-dev make protobuf-compiler)
 demo=(mariadb-server galera-4 mariadb-backup rsync etcd-server etcd-client haproxy)
-tests=(keepalived nftables iproute2 openssh-server openssh-client debootstrap openssl python3-venv tmux mydumper)
+tests=(age keepalived nftables iproute2 openssh-server openssh-client debootstrap openssl python3-venv tmux mydumper zstd)
 web=(nodejs npm)
 
 wanted=("${build[@]}")

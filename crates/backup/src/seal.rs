@@ -1,400 +1,373 @@
-//! Encryption of files at rest: AES-256-GCM in frames, so that files of any length are written and read as streams.
-//! It reads no key file and knows no layout.
+//! Encryption of files at rest: each is an age file (<https://age-encryption.org/v1>) for X25519 recipients, which `age -d`
+//! opens. It reads no file of keys and knows no layout.
 //!
-//! The format, `aes-256-gcm-frames-1`:
-//!
-//! ```text
-//! file  = "MSEAL001" nonce[16] frame*
-//! frame = header[4] ciphertext[length] tag[16]
-//! ```
-//!
-//! A header is the length of the frame's text (at most 65,536) as a little-endian number, with its highest bit set in
-//! the last frame, which every file has. A file's key is SHA-256 over `mainstay file key 1`, the backup's key, the
-//! backup's salt, the file's nonce and its name: frames cannot be moved to another file, nor a file to another name. The
-//! frame's number is the nonce of AES-GCM (big-endian, 12 bytes), its header the associated data: no frame can be left
-//! out, moved or cut off.
+//! Whoever has only recipients writes what it cannot read itself.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
-use aes_gcm::aead::rand_core::RngCore as _;
-use aes_gcm::aead::{Aead as _, KeyInit as _, OsRng, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
-use dump::manifest::Encryption;
-use secrecy::{ExposeSecret as _, SecretBox};
-use sha2::{Digest as _, Sha256};
+use age::stream::{StreamReader, StreamWriter};
+use age::x25519::{Identity, Recipient};
+use age::{DecryptError, Decryptor, Encryptor};
+use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 
-/// The scheme's name in manifests.
-pub const SCHEME: &str = "aes-256-gcm-frames-1";
-const MAGIC: &[u8; 8] = b"MSEAL001";
-const NONCE_BYTES: usize = 16;
-const FRAME_BYTES: usize = 64 << 10;
-const TAG_BYTES: usize = 16;
-const LAST: u32 = 1 << 31;
+/// Within so many bytes a file's head has to end.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// What the head's last line begins with.
+const HEAD_END: &[u8] = b"\n--- ";
+/// Their heads are far from being too long.
+const RECIPIENTS_MAX: usize = 100;
 
-/// A key of 256 bits. Never shown.
-#[derive(Debug)]
-pub struct Key(SecretBox<[u8; 32]>);
-
-/// Why something cannot be sealed or opened.
+/// Why something cannot be sealed or opened. Nothing of an identity is ever shown.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SealError {
-    /// Not a key.
-    #[error("an encryption key is 64 hexadecimal digits, as `openssl rand -hex 32` writes them")]
-    NotAKey,
-    /// Another key than the backup was made with.
-    #[error("the encryption key is not the one that the backup was made with")]
-    WrongKey,
-    /// A scheme that is not known here.
-    #[error("the backup is encrypted as `{scheme}`, known here is `{SCHEME}`: use a newer Mainstay")]
-    UnknownScheme {
-        /// What the manifest says.
-        scheme: String,
+    /// Not a recipient.
+    #[error("a recipient is a public key, as `age1` and 58 letters and digits{}", shown(text))]
+    NotARecipient {
+        /// What was given.
+        text: String,
     },
-    /// The file was changed, cut off, or is another one.
-    #[error("{name} is damaged, cut off, or not the file that was written: {problem}")]
-    Damaged {
-        /// The file.
-        name: String,
-        /// What does not fit.
-        problem: &'static str,
+    /// Too many of them.
+    #[error("there are {count} recipients, at most {RECIPIENTS_MAX} can be")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+    /// Not an identity.
+    #[error("line {line} is neither an identity (`AGE-SECRET-KEY-1...`) nor a comment")]
+    NotAnIdentity {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// A file of identities without any.
+    #[error("it holds no identity (`AGE-SECRET-KEY-1...`)")]
+    Empty,
+    /// It is encrypted, and no identity was given.
+    #[error("encrypted to {}, and no identity is named", recipients.join(", "))]
+    NoIdentity {
+        /// Whose identities read it.
+        recipients: Vec<String>,
+    },
+    /// It is encrypted to others.
+    #[error("encrypted to {}, whose identities were not given", recipients.join(", "))]
+    WrongIdentity {
+        /// Whose identities read it.
+        recipients: Vec<String>,
     },
 }
 
-impl Key {
-    /// Reads a key: 64 hexadecimal digits, with blanks around them.
+/// What is no public key may be a secret one.
+fn shown(text: &str) -> String {
+    if text.starts_with("age1") { format!(", not `{text}`") } else { String::new() }
+}
+
+/// Public keys, to which files are encrypted: whoever has the identity of one reads them. None: nothing is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipients(Vec<Recipient>);
+
+impl Recipients {
+    /// Reads recipients. One that is there twice is one.
     ///
     /// # Errors
-    /// If it is anything else.
-    pub fn parse(text: &str) -> Result<Self, SealError> {
-        let mut key = [0; 32];
-        read_hex(text.trim(), &mut key)?;
-        Ok(Self(SecretBox::new(Box::new(key))))
+    /// If one is none, or there are more than [`RECIPIENTS_MAX`].
+    pub fn parse(texts: &[String]) -> Result<Self, SealError> {
+        let mut recipients = Vec::new();
+        for text in texts {
+            let recipient: Recipient =
+                text.trim().parse().map_err(|_| SealError::NotARecipient { text: text.clone() })?;
+            if !recipients.contains(&recipient) {
+                recipients.push(recipient);
+            }
+        }
+        match recipients.len() {
+            ..=RECIPIENTS_MAX => Ok(Self(recipients)),
+            count => Err(SealError::TooMany { count }),
+        }
     }
 
-    /// Encryption of a new backup: its salt, and what tells a wrong key.
+    /// Whether there are none.
     #[must_use]
-    pub fn begin(&self) -> (Encryption, Sealing) {
-        let mut salt = [0; 16];
-        OsRng.fill_bytes(&mut salt);
-        let sealing = self.sealing(salt);
-        let encryption =
-            Encryption { scheme: SCHEME.to_owned(), salt: hex(&salt), key_check: sealing.key_check() };
-        (encryption, sealing)
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Encryption of an existing backup.
-    ///
-    /// # Errors
-    /// If the scheme is not known, or the key is another one.
-    pub fn resume(&self, encryption: &Encryption) -> Result<Sealing, SealError> {
-        if encryption.scheme != SCHEME {
-            return Err(SealError::UnknownScheme { scheme: encryption.scheme.clone() });
-        }
-        let mut salt = [0; 16];
-        read_hex(&encryption.salt, &mut salt).map_err(|_| SealError::WrongKey)?;
-        let sealing = self.sealing(salt);
-        if sealing.key_check() == encryption.key_check { Ok(sealing) } else { Err(SealError::WrongKey) }
+    /// As they are written: `age1...`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
     }
 
-    fn sealing(&self, salt: [u8; 16]) -> Sealing {
-        Sealing { key: SecretBox::new(Box::new(*self.0.expose_secret())), salt }
-    }
-}
-
-/// A backup's key with its salt: seals and opens its files.
-#[derive(Debug)]
-pub struct Sealing {
-    key: SecretBox<[u8; 32]>,
-    salt: [u8; 16],
-}
-
-impl Sealing {
-    fn key_check(&self) -> String {
-        let digest = Sha256::new()
-            .chain_update(b"mainstay key check 1")
-            .chain_update(self.key.expose_secret())
-            .chain_update(self.salt)
-            .finalize();
-        hex(digest.get(..8).unwrap_or_default())
+    /// These and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).cloned().collect())
     }
 
-    fn cipher(&self, nonce: [u8; NONCE_BYTES], name: &str) -> Aes256Gcm {
-        let key = Sha256::new()
-            .chain_update(b"mainstay file key 1")
-            .chain_update(self.key.expose_secret())
-            .chain_update(self.salt)
-            .chain_update(nonce)
-            .chain_update(name.as_bytes())
-            .finalize();
-        Aes256Gcm::new(&key)
-    }
-
-    /// Begins a file, with its name as it stands in the manifest.
+    /// Begins a file: encrypted, or as it is where there are no recipients.
     ///
     /// # Errors
     /// If `inner` takes no bytes.
-    pub fn seal<W: Write>(&self, name: &str, mut inner: W) -> io::Result<SealWriter<W>> {
-        let mut nonce = [0; NONCE_BYTES];
-        OsRng.fill_bytes(&mut nonce);
-        inner.write_all(MAGIC)?;
-        inner.write_all(&nonce)?;
-        Ok(SealWriter {
-            inner,
-            cipher: self.cipher(nonce, name),
-            frame: Vec::with_capacity(FRAME_BYTES),
-            number: 0,
-        })
-    }
-
-    /// Opens a file, with its name as it stands in the manifest. What does not fit comes as an [`io::Error`] of kind
-    /// `InvalidData` around a [`SealError`].
-    ///
-    /// # Errors
-    /// If `inner` gives no bytes, or is no such file.
-    pub fn open<R: Read>(&self, name: &str, mut inner: R) -> io::Result<SealReader<R>> {
-        let mut head = [0; MAGIC.len() + NONCE_BYTES];
-        let problem = "it does not begin as an encrypted file";
-        read_whole(&mut inner, &mut head, name, problem)?;
-        let (magic, nonce) = head.split_at(MAGIC.len());
-        let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| damaged(name, problem))?;
-        if magic != MAGIC {
-            return Err(damaged(name, problem));
+    pub fn seal<W: Write>(&self, inner: W) -> io::Result<Sealed<W>> {
+        if self.is_empty() {
+            return Ok(Sealed::No(inner));
         }
-        let cipher = self.cipher(nonce, name);
-        let name = name.to_owned();
-        Ok(SealReader { inner, cipher, name, text: Vec::new(), at: 0, number: 0, is_last: false })
+        let recipients = self.0.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let encryptor = Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
+        Ok(Sealed::Yes(Box::new(encryptor.wrap_output(inner)?)))
     }
 }
 
-fn frame_nonce(number: u64) -> [u8; 12] {
-    let mut nonce = [0; 12];
-    for (byte, of_number) in nonce.iter_mut().skip(4).zip(number.to_be_bytes()) {
-        *byte = of_number;
-    }
-    nonce
+/// A file on its way out. Without [`Sealed::finish`] an encrypted one cannot be opened to its end.
+pub enum Sealed<W: Write> {
+    /// As it is.
+    No(W),
+    /// Encrypted.
+    Yes(Box<StreamWriter<W>>),
 }
 
-fn damaged(name: &str, problem: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, SealError::Damaged { name: name.to_owned(), problem })
-}
-
-fn read_whole(inner: &mut impl Read, buffer: &mut [u8], name: &str, problem: &'static str) -> io::Result<()> {
-    let is_short = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
-    inner.read_exact(buffer).map_err(|error| if is_short(&error) { damaged(name, problem) } else { error })
-}
-
-/// A file that is being sealed. Without [`SealWriter::finish`] it cannot be opened to its end.
-pub struct SealWriter<W: Write> {
-    inner: W,
-    cipher: Aes256Gcm,
-    frame: Vec<u8>,
-    number: u64,
-}
-
-impl<W: Write> SealWriter<W> {
-    /// Where the file goes.
-    pub const fn inner_mut(&mut self) -> &mut W {
-        &mut self.inner
-    }
-
-    /// Writes the last frame.
+impl<W: Write> Sealed<W> {
+    /// Ends the file.
     ///
     /// # Errors
     /// If `inner` takes no bytes.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.write_frame(LAST)?;
-        Ok(self.inner)
-    }
-
-    fn write_frame(&mut self, mark: u32) -> io::Result<()> {
-        let length = u32::try_from(self.frame.len()).map_err(io::Error::other)?;
-        let header = (length | mark).to_le_bytes();
-        let nonce = Nonce::from(frame_nonce(self.number));
-        let sealed = self
-            .cipher
-            .encrypt(&nonce, Payload { msg: &self.frame, aad: &header })
-            .map_err(|_| io::Error::other("a frame is too long to be sealed"))?;
-        self.inner.write_all(&header)?;
-        self.inner.write_all(&sealed)?;
-        self.number += 1;
-        self.frame.clear();
-        Ok(())
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Self::No(inner) => Ok(inner),
+            Self::Yes(writer) => writer.finish(),
+        }
     }
 }
 
-impl<W: Write> Write for SealWriter<W> {
+impl<W: Write> Write for Sealed<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        // A full frame waits for more: only then it is known not to be the last one.
-        if self.frame.len() == FRAME_BYTES {
-            self.write_frame(0)?;
+        match self {
+            Self::No(inner) => inner.write(buffer),
+            Self::Yes(writer) => writer.write(buffer),
         }
-        let taken = buffer.len().min(FRAME_BYTES - self.frame.len());
-        self.frame.extend_from_slice(buffer.get(..taken).unwrap_or_default());
-        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        match self {
+            Self::No(inner) => inner.flush(),
+            Self::Yes(writer) => writer.flush(),
+        }
     }
 }
 
-impl<W: Write> std::fmt::Debug for SealWriter<W> {
+/// Secret keys that open what was encrypted to their recipients; none where none were given.
+#[derive(Clone, Default)]
+pub struct Identities(Arc<Vec<Identity>>);
+
+impl std::fmt::Debug for Identities {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SealWriter").field("number", &self.number).finish_non_exhaustive()
+        write!(f, "Identities of {:?}", self.recipients().0)
     }
 }
 
-/// A file that is being opened. It gives no byte of a frame that was not checked.
-pub struct SealReader<R: Read> {
-    inner: R,
-    cipher: Aes256Gcm,
-    name: String,
-    text: Vec<u8>,
-    at: usize,
-    number: u64,
-    is_last: bool,
-}
-
-impl<R: Read> SealReader<R> {
-    fn read_frame(&mut self) -> io::Result<()> {
-        const CUT_OFF: &str = "it ends before its last frame";
-        let mut header = [0; 4];
-        read_whole(&mut self.inner, &mut header, &self.name, CUT_OFF)?;
-        let mark = u32::from_le_bytes(header);
-        self.is_last = mark & LAST != 0;
-        let length = usize::try_from(mark & !LAST).unwrap_or(usize::MAX);
-        if length > FRAME_BYTES {
-            return Err(damaged(&self.name, "a frame is longer than frames are"));
-        }
-        let mut sealed = vec![0; length + TAG_BYTES];
-        read_whole(&mut self.inner, &mut sealed, &self.name, CUT_OFF)?;
-        let nonce = Nonce::from(frame_nonce(self.number));
-        self.text = self
-            .cipher
-            .decrypt(&nonce, Payload { msg: &sealed, aad: &header })
-            .map_err(|_| damaged(&self.name, "a frame does not fit its key, place and checksum"))?;
-        self.at = 0;
-        self.number += 1;
-        if self.is_last && self.inner.read(&mut [0])? != 0 {
-            return Err(damaged(&self.name, "something stands behind its last frame"));
-        }
-        Ok(())
+impl Identities {
+    /// Reads a file of identities, as `age-keygen` writes it: one a line, with empty lines and comments between.
+    ///
+    /// # Errors
+    /// If a line is anything else, or there is none.
+    pub fn parse(text: &SecretString) -> Result<Self, SealError> {
+        let lines = text.expose_secret().lines().map(str::trim).zip(1..);
+        let identities = lines
+            .filter(|(text, _)| !text.is_empty() && !text.starts_with('#'))
+            .map(|(text, line)| text.parse().map_err(|_| SealError::NotAnIdentity { line }));
+        let identities: Vec<Identity> = identities.collect::<Result<_, _>>()?;
+        if identities.is_empty() { Err(SealError::Empty) } else { Ok(Self(Arc::new(identities))) }
     }
-}
 
-impl<R: Read> Read for SealReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.text.len() {
-            if self.is_last {
-                return Ok(0);
+    /// A new one.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Arc::new(vec![Identity::generate()]))
+    }
+
+    /// As [`Identities::parse`] reads them, one a line.
+    #[must_use]
+    pub fn text(&self) -> SecretString {
+        let lines = self.0.iter().map(Identity::to_string);
+        lines.fold(String::new(), |text, line| text + line.expose_secret() + "\n").into()
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(Arc::new(self.0.iter().chain(others.0.iter()).cloned().collect()))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Their public keys.
+    #[must_use]
+    pub fn recipients(&self) -> Recipients {
+        Recipients(self.0.iter().map(Identity::to_public).collect())
+    }
+
+    /// Whether what was encrypted to these recipients can be opened. What is not encrypted always can.
+    ///
+    /// # Errors
+    /// If it cannot, with whose identity is wanted.
+    pub fn check(&self, recipients: &[String]) -> Result<(), SealError> {
+        let own = self.recipients().names();
+        if recipients.is_empty() || recipients.iter().any(|recipient| own.contains(recipient)) {
+            return Ok(());
+        }
+        let recipients = recipients.to_vec();
+        Err(if self.is_empty() {
+            SealError::NoIdentity { recipients }
+        } else {
+            SealError::WrongIdentity { recipients }
+        })
+    }
+
+    /// Opens an encrypted file. No byte is given that was not checked; what does not fit comes as an error of the kind
+    /// `InvalidData`, a file that was cut off as `UnexpectedEof`.
+    ///
+    /// # Errors
+    /// If `inner` gives no bytes, is no such file, or is for others.
+    pub fn open<R: Read>(&self, mut inner: R) -> io::Result<StreamReader<impl Read + use<R>>> {
+        let invalid = |problem: String| io::Error::new(io::ErrorKind::InvalidData, problem);
+        // age bounds no head.
+        let mut head = Vec::new();
+        inner.by_ref().take(HEAD_BYTES_MAX as u64).read_to_end(&mut head)?;
+        if !head.windows(HEAD_END.len()).any(|bytes| bytes == HEAD_END) {
+            return Err(invalid("it does not begin as an encrypted file".to_owned()));
+        }
+        let identities = self.0.iter().map(|identity| identity as &dyn age::Identity);
+        let file = io::BufReader::with_capacity(HEAD_BYTES_MAX, io::Cursor::new(head).chain(inner));
+        Decryptor::new_buffered(file).and_then(|file| file.decrypt(identities)).map_err(|error| {
+            if let DecryptError::Io(error) = error {
+                error
+            } else if matches!(error, DecryptError::NoMatchingKeys) {
+                invalid("it is encrypted to others".to_owned())
+            } else {
+                invalid(error.to_string())
             }
-            self.read_frame()?;
-        }
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let taken = rest.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        self.at += taken;
-        Ok(taken)
+        })
     }
-}
-
-impl<R: Read> std::fmt::Debug for SealReader<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SealReader")
-            .field("name", &self.name)
-            .field("number", &self.number)
-            .finish_non_exhaustive()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn read_hex(text: &str, into: &mut [u8]) -> Result<(), SealError> {
-    if text.len() != into.len() * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(SealError::NotAKey);
-    }
-    for (byte, pair) in into.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| SealError::NotAKey)?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| SealError::NotAKey)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key() -> Key {
-        Key::parse(&format!(" {}\n", "0123456789abcdef".repeat(4))).unwrap()
-    }
+    const CHUNK_BYTES: usize = 64 << 10;
+    const TAG_BYTES: usize = 16;
 
-    fn sealed(sealing: &Sealing, name: &str, text: &[u8]) -> Vec<u8> {
-        let mut writer = sealing.seal(name, Vec::new()).unwrap();
+    fn sealed(recipients: &Recipients, text: &[u8]) -> Vec<u8> {
+        let mut writer = recipients.seal(Vec::new()).unwrap();
         writer.write_all(text).unwrap();
         writer.finish().unwrap()
     }
 
-    fn opened(sealing: &Sealing, name: &str, file: &[u8]) -> Result<Vec<u8>, String> {
+    fn opened(identities: &Identities, file: &[u8]) -> Result<Vec<u8>, String> {
         let mut text = Vec::new();
-        let mut reader = sealing.open(name, file).map_err(|error| error.to_string())?;
+        let mut reader = identities.open(file).map_err(|error| error.to_string())?;
         reader.read_to_end(&mut text).map_err(|error| error.to_string())?;
         Ok(text)
     }
 
     #[test]
-    fn files_of_every_length_come_back() {
-        let (encryption, sealing) = key().begin();
-        let again = key().resume(&encryption).unwrap();
-        for length in [0, 1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, 3 * FRAME_BYTES] {
+    fn files_of_every_length_come_back_for_each_recipient() {
+        let (one, other) = (Identities::generate(), Identities::generate());
+        let both = one.recipients().and(&other.recipients());
+        for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
             let text: Vec<u8> = (0_u8..=255).cycle().take(length).collect();
-            let file = sealed(&sealing, "t.sql.enc", &text);
-            assert!(opened(&again, "t.sql.enc", &file).unwrap() == text, "{length}");
+            let file = sealed(&both, &text);
+            for identities in [&one, &other, &Identities::generate().and(&other)] {
+                assert!(opened(identities, &file).unwrap() == text, "{length}");
+            }
+            let refused = opened(&Identities::generate(), &file).unwrap_err();
+            assert_eq!(refused, "it is encrypted to others");
+            assert_eq!(sealed(&Recipients::default(), &text), text);
         }
     }
 
     #[test]
-    fn no_part_of_a_file_can_be_changed_cut_off_or_moved() {
-        let (_, sealing) = key().begin();
-        let text = vec![7; FRAME_BYTES + 100];
-        let file = sealed(&sealing, "a", &text);
-        assert!(opened(&sealing, "b", &file).unwrap_err().contains("b is damaged"));
-        let body = MAGIC.len() + NONCE_BYTES;
-        let frame = 4 + FRAME_BYTES + TAG_BYTES;
-        for at in [0, 9, body, body + 3, body + 50, body + frame, body + frame + 3, file.len() - 1] {
+    fn no_part_of_a_file_can_be_changed_cut_off_or_added() {
+        let identities = Identities::generate();
+        let file = sealed(&identities.recipients(), &vec![7; CHUNK_BYTES + 100]);
+        let last = file.len() - 100 - TAG_BYTES;
+        let first = last - CHUNK_BYTES - TAG_BYTES;
+        for at in [0, 30, 60, first - 1, first, first + 50, last - 1, last, file.len() - 1] {
             let mut changed = file.clone();
             changed[at] ^= 0x40;
-            assert!(opened(&sealing, "a", &changed).is_err(), "{at}");
+            assert!(opened(&identities, &changed).is_err(), "{at}");
         }
-        for end in [0, 7, body, body + 2, body + frame, body + frame + 4, file.len() - 1] {
-            assert!(opened(&sealing, "a", &file[..end]).is_err(), "{end}");
+        for end in [0, 7, 60, first - 1, first, first + 50, last, file.len() - 1] {
+            assert!(opened(&identities, &file[..end]).is_err(), "{end}");
         }
-        let doubled: Vec<u8> = file.iter().chain(&file[body + frame..]).copied().collect();
-        assert!(opened(&sealing, "a", &doubled).unwrap_err().contains("behind its last frame"));
-        let without_first: Vec<u8> = file[..body].iter().chain(&file[body + frame..]).copied().collect();
-        assert!(opened(&sealing, "a", &without_first).is_err());
+        let doubled: Vec<u8> = file.iter().chain(&file[last..]).copied().collect();
+        assert!(opened(&identities, &doubled).is_err());
+        let without_first: Vec<u8> = file[..first].iter().chain(&file[last..]).copied().collect();
+        assert!(opened(&identities, &without_first).is_err());
     }
 
     #[test]
-    fn a_wrong_key_is_told_before_anything_is_read() {
-        let (encryption, _) = key().begin();
-        let other = Key::parse(&"00".repeat(32)).unwrap();
-        assert_eq!(other.resume(&encryption).unwrap_err(), SealError::WrongKey);
-        let unknown = Encryption { scheme: "rot13".to_owned(), ..encryption };
-        assert!(key().resume(&unknown).unwrap_err().to_string().contains("rot13"));
-        for text in ["", "12", &"g".repeat(64), &"0".repeat(65)] {
-            assert_eq!(Key::parse(text).unwrap_err(), SealError::NotAKey);
+    fn a_head_without_end_is_not_read() {
+        /// Counts what is read of endless lines.
+        struct Endless(usize);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += buffer.len();
+                buffer.fill(b'x');
+                Ok(buffer.len())
+            }
         }
-        assert!(!format!("{:?}", key()).contains("0123"));
+        let mut endless = Endless(0);
+        let begin = b"age-encryption.org/v1\n-> X25519 ".as_slice();
+        assert!(Identities::generate().open(begin.chain(&mut endless)).is_err());
+        assert!(endless.0 <= 2 * HEAD_BYTES_MAX, "{} bytes were read", endless.0);
     }
 
     #[test]
-    fn equal_files_do_not_look_equal() {
-        let (_, sealing) = key().begin();
-        assert_ne!(sealed(&sealing, "a", b"text"), sealed(&sealing, "a", b"text"));
+    fn files_of_age_keygen_are_read() {
+        let text = "# created: 2026-11-22T00:00:00Z\r\n\
+             # public key: age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj\r\n\r\n\
+             AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX\r\n";
+        let identities = Identities::parse(&text.into()).unwrap();
+        let names = identities.recipients().names();
+        assert_eq!(names, ["age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"]);
+        let twice = Recipients::parse(&[names[0].clone(), format!(" {}\n", names[0])]).unwrap();
+        assert_eq!(twice, identities.recipients());
+        let two = Identities::generate().and(&identities);
+        assert_eq!(Identities::parse(&two.text()).unwrap().recipients(), two.recipients());
+        assert!(!format!("{identities:?}").to_lowercase().contains("secret"));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_and_no_secret_is_shown() {
+        let secret = Identities::generate().text();
+        let secret = secret.expose_secret().trim();
+        let error = Recipients::parse(&[secret.to_owned()]).unwrap_err();
+        assert!(!error.to_string().contains(&secret[16..]), "{error}");
+        let mistyped = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwk";
+        assert!(Recipients::parse(&[mistyped.to_owned()]).unwrap_err().to_string().contains(mistyped));
+        let many: Vec<String> =
+            (0..=RECIPIENTS_MAX).flat_map(|_| Identities::generate().recipients().names()).collect();
+        assert_eq!(Recipients::parse(&many).unwrap_err(), SealError::TooMany { count: 101 });
+        let wrong = format!("# a comment\n{secret}x\n");
+        assert_eq!(Identities::parse(&wrong.into()).unwrap_err(), SealError::NotAnIdentity { line: 2 });
+        assert_eq!(Identities::parse(&"# none\n".into()).unwrap_err(), SealError::Empty);
+    }
+
+    #[test]
+    fn who_can_open_is_told_before_anything_is_read() {
+        let (own, other) = (Identities::generate(), Identities::generate());
+        let recipients = own.recipients().and(&other.recipients()).names();
+        assert_eq!(own.check(&recipients), Ok(()));
+        assert_eq!(Identities::default().check(&[]), Ok(()));
+        let told = Identities::default().check(&recipients).unwrap_err();
+        assert_eq!(told, SealError::NoIdentity { recipients: recipients.clone() });
+        assert!(told.to_string().contains(&recipients[1]));
+        let told = Identities::generate().check(&recipients).unwrap_err();
+        assert_eq!(told, SealError::WrongIdentity { recipients });
     }
 }

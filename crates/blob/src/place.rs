@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use base16ct::lower::encode_string;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
@@ -104,7 +105,7 @@ impl Place {
             }
             Kind::S3(bucket) => {
                 let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
-                let written = Written { bytes, sha256: hex(Sha256::new().chain_update(&content)) };
+                let written = Written { bytes, sha256: encode_string(&Sha256::digest(&content)) };
                 bucket.create(name, content, &written).await
             }
         }
@@ -225,7 +226,7 @@ impl Place {
         while let Some(chunk) = reader.next().await? {
             digest.update(&chunk);
         }
-        Ok(Written { bytes: reader.got_bytes, sha256: hex(digest) })
+        Ok(Written { bytes: reader.got_bytes, sha256: encode_string(&digest.finalize()) })
     }
 }
 
@@ -275,7 +276,7 @@ impl Writer {
     /// # Errors
     /// If the place does not take it; nothing is there then.
     pub async fn finish(self) -> Result<Written, BlobError> {
-        let written = Written { bytes: self.bytes, sha256: hex(self.digest) };
+        let written = Written { bytes: self.bytes, sha256: encode_string(&self.digest.finalize()) };
         match self.into {
             Into::Folder(sink) => sink.finish().await?,
             Into::S3(upload) => upload.finish(&written).await?,
@@ -335,8 +336,4 @@ impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader").field("name", &self.name).field("bytes", &self.bytes).finish_non_exhaustive()
     }
-}
-
-fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,7 +15,7 @@
 //! | `mainstay-file-00000` | a file of the control plane, always encrypted |
 //! | `mainstay-physical` | the server's files in one stream |
 //!
-//! All but `metadata` and `mainstay.json` end in `.gz` or `.zst` when compressed, then in `.enc` when encrypted.
+//! All but `metadata` and `mainstay.json` end in `.gz` or `.zst` when compressed, then in `.age` when encrypted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ pub struct FileName {
     pub part: Part,
     /// Ends in `.gz` or `.zst`.
     pub suffix: &'static str,
-    /// Ends in `.enc`.
+    /// Ends in `.age`.
     pub encrypted: bool,
 }
 
@@ -151,7 +151,7 @@ impl FileName {
     /// Takes a name apart; none for one that is not of the layout, such as `metadata`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        let (rest, encrypted) = name.strip_suffix(".enc").map_or((name, false), |rest| (rest, true));
+        let (rest, encrypted) = name.strip_suffix(".age").map_or((name, false), |rest| (rest, true));
         let (rest, compression) = if let Some(rest) = rest.strip_suffix(".gz") {
             (rest, Compression::Gzip)
         } else if let Some(rest) = rest.strip_suffix(".zst") {
@@ -236,7 +236,7 @@ impl std::fmt::Display for FileName {
             Part::Physical => f.write_str(PHYSICAL)?,
         }
         f.write_str(self.suffix)?;
-        if self.encrypted { f.write_str(".enc") } else { Ok(()) }
+        if self.encrypted { f.write_str(".age") } else { Ok(()) }
     }
 }
 
@@ -353,7 +353,7 @@ mod tests {
             for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
                 for encrypted in [false, true] {
                     let file = FileName::new(part.clone(), compression, encrypted);
-                    let end = if encrypted { ".enc" } else { "" };
+                    let end = if encrypted { ".age" } else { "" };
                     let written = file.to_string();
                     assert_eq!(written, format!("{name}{}{end}", compression.suffix()));
                     assert_eq!(FileName::parse(&written), Some(file.clone()), "{written}");
@@ -423,7 +423,7 @@ mod tests {
         }
 
         #[test]
-        fn any_name_is_taken_or_refused(name in "[a-z.0-9 -]{0,30}(\\.sql)?(\\.gz|\\.zst)?(\\.enc)?") {
+        fn any_name_is_taken_or_refused(name in "[a-z.0-9 -]{0,30}(\\.sql)?(\\.gz|\\.zst)?(\\.age)?") {
             if let Some(file) = FileName::parse(&name)
                 && !matches!(file.part, Part::Rows { .. } | Part::ControlPlane { .. })
             {

@@ -44,8 +44,10 @@ pub struct Manifest {
     pub method: SnapshotMethod,
     /// How files are compressed.
     pub compression: Compression,
-    /// How files are encrypted, if they are.
-    pub encryption: Option<Encryption>,
+    /// Public keys that files are encrypted to, as [the page on backups](../../../docs/backup.md) describes; empty when they
+    /// are not encrypted.
+    #[serde(default)]
+    pub recipients: Vec<String>,
     /// What was asked for.
     pub options: DumpOptions,
     /// Databases, by name.
@@ -144,17 +146,6 @@ pub enum SnapshotMethod {
     OneSession,
     /// The program that copied the files did.
     Physical,
-}
-
-/// How files are encrypted: AES-256-GCM in frames, as [the page on backups](../../../docs/backup.md) describes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Encryption {
-    /// `aes-256-gcm-frames-1`.
-    pub scheme: String,
-    /// What keys are derived with, as hexadecimal.
-    pub salt: String,
-    /// What only the right key gives, as hexadecimal: it tells a wrong key before anything is read.
-    pub key_check: String,
 }
 
 /// What was asked for.
@@ -430,6 +421,11 @@ impl Manifest {
                 return contradiction(format!("{} is listed twice", file.name));
             }
         }
+        if let Some(text) =
+            self.recipients.iter().find(|text| !text.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        {
+            return contradiction(format!("{text:?} is no recipient"));
+        }
         for name in self.named_files() {
             if !known.contains(name) {
                 return contradiction(format!("{name} is used but not listed"));
@@ -516,7 +512,7 @@ mod tests {
             }),
             method: SnapshotMethod::BackupStage,
             compression: Compression::Zstd,
-            encryption: None,
+            recipients: Vec::new(),
             options: DumpOptions::default(),
             databases: vec![DatabaseRecord {
                 name: "shop".to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use base16ct::lower::encode_string;
 use flavor::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -188,8 +189,7 @@ impl fmt::Debug for AuthHash {
 
 impl Serialize for AuthHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let digest = Sha256::digest(&self.0);
-        let short: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        serializer.serialize_str(&format!("sha256:{short}"))
+        let digest = encode_string(&Sha256::digest(&self.0));
+        serializer.serialize_str(&format!("sha256:{}", digest.get(..12).unwrap_or_default()))
     }
 }

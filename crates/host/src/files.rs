@@ -10,6 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use facts::{FileFacts, Seen};
 use rustix::fs::{Gid, OFlags, Uid};
 use sha2::{Digest as _, Sha256};
@@ -301,7 +302,7 @@ fn look(path: &Path) -> Result<FileFacts, FileError> {
 /// SHA-256 in hex, as [`FileFacts`] has it.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    encode_string(&Sha256::digest(bytes))
 }
 
 /// Makes sure that a folder exists with this ownership; folders above it are created with mode 0755.

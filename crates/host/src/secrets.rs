@@ -90,6 +90,18 @@ impl SecretError {
 /// # Errors
 /// Others may read the file, or it is not one line of text of at most [`SECRET_BYTES_MAX`] bytes.
 pub fn read(path: &Path) -> Result<SecretString, SecretError> {
+    let text = read_lines(path, SECRET_BYTES_MAX + 2)?;
+    let line = text.expose_secret();
+    let line = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
+    check(line).map_err(|why| SecretError::Malformed { path: path.to_owned(), why })?;
+    Ok(SecretString::from(line))
+}
+
+/// Reads a file of secrets that may have several lines, as it is.
+///
+/// # Errors
+/// Others may read the file, or it is not text of at most so many bytes.
+pub fn read_lines(path: &Path, bytes_max: usize) -> Result<SecretString, SecretError> {
     let file = files::open_regular(path, OFlags::NONBLOCK)?;
     let metadata = file.metadata().map_err(|source| FileError::Io {
         operation: "look at",
@@ -100,17 +112,9 @@ pub fn read(path: &Path) -> Result<SecretString, SecretError> {
     if mode & 0o077 != 0 {
         return Err(SecretError::Exposed { path: path.to_owned(), mode });
     }
-    let bytes = files::read_open(path, file, SECRET_BYTES_MAX + 2)?;
-    let malformed = |why| SecretError::Malformed { path: path.to_owned(), why };
-    let mut text = String::from_utf8(bytes).map_err(|_| malformed("is not UTF-8"))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    check(&text).map_err(malformed)?;
-    Ok(SecretString::from(text))
+    let bytes = files::read_open(path, file, bytes_max)?;
+    let malformed = |_| SecretError::Malformed { path: path.to_owned(), why: "is not UTF-8" };
+    Ok(String::from_utf8(bytes).map_err(malformed)?.into())
 }
 
 fn check(text: &str) -> Result<(), &'static str> {
@@ -166,11 +170,18 @@ fn has_all_kinds(text: &str) -> bool {
 pub fn write_new(path: &Path, secret: &SecretString) -> Result<(), SecretError> {
     let text = secret.expose_secret();
     check(text).map_err(|why| SecretError::Malformed { path: path.to_owned(), why })?;
-    let mut line = text.as_bytes().to_vec();
-    line.push(b'\n');
+    write_new_lines(path, &format!("{text}\n").into())
+}
+
+/// Writes a file of secrets that is not there yet, as they are, mode 0600.
+///
+/// # Errors
+/// The file exists, or the system refuses.
+pub fn write_new_lines(path: &Path, secrets: &SecretString) -> Result<(), SecretError> {
+    let text = secrets.expose_secret().as_bytes();
     // A hard link, unlike a rename, refuses to replace: two processes that both make the secret end with one.
     let written =
-        files::write_through(path, &line, &Ownership::mode(0o600), |from, to| std::fs::hard_link(from, to));
+        files::write_through(path, text, &Ownership::mode(0o600), |from, to| std::fs::hard_link(from, to));
     match written {
         Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
             Err(SecretError::Exists { path: path.to_owned() })

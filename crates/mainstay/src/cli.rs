@@ -21,7 +21,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use backup::{BackupArgs, BackupCreateArgs, CompressArg};
 pub(crate) use backup_keep::{
-    BackupArchiveArgs, BackupListArgs, BackupPruneArgs, BackupVerifyArgs, KeptArgs,
+    BackupArchiveArgs, BackupKeygenArgs, BackupListArgs, BackupPruneArgs, BackupVerifyArgs, KeptArgs,
+    RecipientArgs,
 };
 pub(crate) use binlog::{
     ActionArg, BinlogArgs, BinlogFindArgs, BinlogRollbackArgs, BinlogSqlArgs, BinlogStatsArgs, DamageArg,

@@ -74,6 +74,7 @@ async fn run(cli: Cli) -> Verb {
             BackupArgs::Verify(args) => verbs::backup_verify::run(format, &args).await,
             BackupArgs::Rehearse(args) => Box::pin(verbs::backup_rehearse::run(format, &args)).await,
             BackupArgs::Prune(args) => Box::pin(verbs::backup_prune::run(format, &args)).await,
+            BackupArgs::Keygen(args) => verbs::backup_keygen::run(format, &args),
             BackupArgs::Archive(args) => Box::pin(verbs::backup_archive::run(format, &args)).await,
         },
         VerbArgs::Restore(args) => Box::pin(verbs::restore::run(format, &args)).await,

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use base16ct::lower::encode_string;
 use flavor::{Flavor, Privilege};
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
@@ -89,7 +90,7 @@ pub fn agent_account(node: &str) -> String {
     if name.chars().count() <= USER_CHARS_MAX {
         return name;
     }
-    let digest: String = Sha256::digest(node.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = encode_string(&Sha256::digest(node.as_bytes()));
     format!("mainstay_repl_{}", digest.get(..16).unwrap_or(&digest))
 }
 

@@ -1,5 +1,6 @@
 //! The part of a state that steps can come from, without what moves by itself.
 
+use base16ct::lower::encode_string;
 use facts::Seen;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +14,7 @@ impl Observation {
     pub fn digest(&self) -> String {
         let essence = essence(&self.state);
         let text = serde_json::to_vec(&essence).unwrap_or_default();
-        Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+        encode_string(&Sha256::digest(&text))
     }
 }
 

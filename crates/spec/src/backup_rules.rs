@@ -8,12 +8,15 @@ use kill::Span;
 use serde::Serialize;
 
 use crate::check::Document;
-use crate::read::Section;
+use crate::read::{At, Section};
 
 const COUNT_MAX: u64 = 10_000;
 const SEGMENT_SECONDS: u32 = 10;
 const SEGMENT_SECONDS_MAX: u64 = 3600;
 const PLACE_BYTES_MAX: usize = 1024;
+const RECIPIENTS_MAX: usize = 100;
+/// Length of a public key of age, as it is written.
+const RECIPIENT_BYTES: usize = 62;
 
 /// `[backup]`: where backups live and how many stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,8 +33,10 @@ pub struct Backup {
     pub s3_ca_file: Option<PathBuf>,
     /// File with the store's credentials; `None`: the environment's.
     pub credentials_file: Option<PathBuf>,
-    /// File with the key; `None`: nothing is encrypted.
-    pub encryption_key_file: Option<PathBuf>,
+    /// Public keys that backups and the archive are encrypted to, as `age1...`.
+    pub recipients: Vec<String>,
+    /// File with the identities that open them, which need not be on every host; without recipients, theirs are used.
+    pub identity_file: Option<PathBuf>,
     /// Newest backups that stay.
     pub keep_last: u32,
     /// Hours of which the newest backup stays.
@@ -70,7 +75,12 @@ impl Document<'_> {
             s3_region: text("s3_region"),
             s3_ca_file: self.path(&section, "s3_ca_file"),
             credentials_file: self.path(&section, "credentials_file"),
-            encryption_key_file: self.path(&section, "encryption_key_file"),
+            recipients: section
+                .texts("recipients", RECIPIENTS_MAX)
+                .into_iter()
+                .filter_map(|text| self.recipient(text))
+                .collect(),
+            identity_file: self.path(&section, "identity_file"),
             keep_last: count("keep_last"),
             keep_hourly: count("keep_hourly"),
             keep_daily: count("keep_daily"),
@@ -81,6 +91,22 @@ impl Document<'_> {
                 .unwrap_or(SEGMENT_SECONDS),
             archive_purge_seconds: purge.map(Span::seconds),
         })
+    }
+
+    /// Whether it is a key at all is seen when it is used. What is none is not shown: it may be a secret one.
+    fn recipient(&self, text: At<String>) -> Option<String> {
+        let is_fine = text.value.len() == RECIPIENT_BYTES
+            && text.value.starts_with("age1")
+            && text.value.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        if !is_fine {
+            self.problems.add(
+                text.span,
+                "not a recipient",
+                "expected a public key: age1 and 58 letters and digits",
+            );
+            return None;
+        }
+        Some(text.value)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::tree::{Finding, Report, Tree};
 /// What pure crates may take from outside: each works on values alone, as it is used here.
 const DEPENDENCIES: &[&str] = &[
     "aes-gcm",
+    "base16ct",
     "base64",
     "cbc",
     "crc32fast",

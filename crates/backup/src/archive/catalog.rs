@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::error::ArchiveError;
 use super::lease::Lease;
 use super::segment::{ARCHIVE_FORMAT, RECORD_BYTES_MAX, ROOT, Run, Segment, SegmentName, is_next_log};
+use crate::seal::{Identities, Recipients};
 
 /// The archive in a place.
 #[derive(Clone, Debug)]
@@ -18,6 +19,12 @@ pub struct Archive {
     place: Place,
     /// Of whoever writes into it.
     lease: Option<Arc<Lease>>,
+    /// To whom segments are encrypted.
+    recipients: Recipients,
+    /// What opens encrypted segments.
+    identities: Identities,
+    /// Opens, for as long as this archiver runs, the pieces that it has yet to make one of.
+    own: Identities,
 }
 
 /// The segments of a run, by name.
@@ -34,13 +41,27 @@ pub struct RunSegments {
 impl Archive {
     /// The archive in this place, which may be empty.
     #[must_use]
-    pub const fn new(place: Place) -> Self {
-        Self { place, lease: None }
+    pub fn new(place: Place) -> Self {
+        let (recipients, identities) = (Recipients::default(), Identities::default());
+        Self { place, lease: None, recipients, own: identities.clone(), identities }
+    }
+
+    /// The same for one who can open encrypted segments.
+    #[must_use]
+    pub fn with_identities(self, identities: Identities) -> Self {
+        Self { identities, ..self }
+    }
+
+    /// The same for one who encrypts what it writes.
+    #[must_use]
+    pub fn with_recipients(self, recipients: Recipients) -> Self {
+        let own = if recipients.is_empty() { Identities::default() } else { Identities::generate() };
+        Self { recipients, own, ..self }
     }
 
     /// The same for whoever writes into it: no record is made once another one has the lease.
     pub(crate) fn leased(&self, lease: Arc<Lease>) -> Self {
-        Self { place: self.place.clone(), lease: Some(lease) }
+        Self { lease: Some(lease), ..self.clone() }
     }
 
     /// Fails once another one has the lease, for whoever has nothing to write and would not meet it.
@@ -49,6 +70,39 @@ impl Archive {
             Some(lease) => lease.watch().await,
             None => Ok(()),
         }
+    }
+
+    /// To whom segments are encrypted.
+    pub(crate) const fn recipients(&self) -> &Recipients {
+        &self.recipients
+    }
+
+    /// What opens encrypted segments.
+    pub(crate) const fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// What opens this archiver's pieces.
+    pub(crate) const fn own(&self) -> &Identities {
+        &self.own
+    }
+
+    /// What opens a segment; none for one that is not encrypted.
+    ///
+    /// # Errors
+    /// If nothing that was given does.
+    pub(crate) fn opener(&self, segment: &Segment) -> Result<Option<Identities>, ArchiveError> {
+        if segment.recipients.is_empty() {
+            return Ok(None);
+        }
+        let is_own =
+            segment.merger.as_ref().is_some_and(|merger| self.own.recipients().names().contains(merger));
+        if is_own {
+            return Ok(Some(self.own.clone()));
+        }
+        let failed = |source| ArchiveError::Sealed { name: segment.content_name(), source };
+        self.identities.check(&segment.recipients).map_err(failed)?;
+        Ok(Some(self.identities.clone()))
     }
 
     /// Where it is.

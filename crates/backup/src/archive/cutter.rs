@@ -6,18 +6,18 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use base16ct::lower::encode_string;
 use binlog::{Event, EventKind, Extent, Format, Single};
-use blob::Writer;
-use bytes::Bytes;
 use flavor::GtidSet;
-use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use zstd::stream::write::Encoder;
 
 use super::catalog::Archive;
+use super::content::{Content, Outbox};
 use super::error::ArchiveError;
 use super::gtids::Seen;
-use super::segment::{ARCHIVE_FORMAT, LogPosition, Segment, log_folder};
+use super::segment::{ARCHIVE_FORMAT, LogPosition, Segment};
+use crate::seal::Sealed;
 
 /// What every log begins with.
 pub(crate) const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
@@ -25,8 +25,6 @@ pub(crate) const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
 const FLAG_ARTIFICIAL: u16 = 0x0020;
 /// Of a transaction that has not ended, held back at most.
 const HELD_BYTES_MAX: usize = 32 << 20;
-/// Compressed bytes handed on at once.
-const CHUNK_BYTES: usize = 256 << 10;
 const ZSTD_LEVEL: i32 = 3;
 
 /// Where in a run the next event belongs.
@@ -74,10 +72,9 @@ struct Held {
 
 struct OpenSegment {
     start: u64,
-    content: String,
+    content: Content,
     opened: Instant,
-    writer: Writer,
-    encoder: Encoder<'static, Vec<u8>>,
+    encoder: Encoder<'static, Sealed<Outbox>>,
     digest: Sha256,
     bytes: u64,
     seen: Seen,
@@ -304,16 +301,13 @@ impl Cutter {
     async fn write_held(&mut self, archive: &Archive) -> Result<(), ArchiveError> {
         if self.open.is_none() {
             let start = self.cursor.offset;
-            // Where it ends is not known yet. What was left behind by a kill is not overwritten: it may be in use.
-            let content = format!("{start:012}.{}.zst", Timestamp::now().as_microsecond());
-            let folder = log_folder(&self.run, &self.cursor.log);
-            let writer = archive.place().put(&format!("{folder}/{content}")).await?;
-            let encoder = Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(ArchiveError::Compress)?;
+            let at = (self.run.as_str(), self.cursor.log.as_str(), start);
+            let (content, sealed) = Content::begin(archive, at, true).await?;
+            let encoder = Encoder::new(sealed, ZSTD_LEVEL).map_err(ArchiveError::Compress)?;
             self.open = Some(OpenSegment {
                 start,
                 content,
                 opened: Instant::now(),
-                writer,
                 encoder,
                 digest: Sha256::new(),
                 bytes: 0,
@@ -329,11 +323,7 @@ impl Cutter {
         open.bytes += u64::try_from(self.held.bytes.len()).unwrap_or(0);
         open.encoder.write_all(&self.held.bytes).map_err(ArchiveError::Compress)?;
         self.held.bytes.clear();
-        if open.encoder.get_ref().len() >= CHUNK_BYTES {
-            let chunk = std::mem::take(open.encoder.get_mut());
-            open.writer.write(Bytes::from(chunk)).await?;
-        }
-        Ok(())
+        open.content.pass_on().await
     }
 }
 
@@ -352,14 +342,14 @@ impl Cutter {
             self.held = Held::default();
         }
         let Some(open) = self.open.take() else { return Ok(None) };
-        let rest = open.encoder.finish().map_err(ArchiveError::Compress)?;
-        let mut writer = open.writer;
-        writer.write(Bytes::from(rest)).await?;
-        let stored = writer.finish().await?;
-        let gtids = open.seen.set().map_err(|error| ArchiveError::Record {
-            name: open.content.clone(),
-            problem: error.to_string(),
-        })?;
+        open.encoder.finish().and_then(Sealed::finish).map_err(ArchiveError::Compress)?;
+        let Content { name: content, recipients, merger, .. } = &open.content;
+        let (content, recipients, merger) = (content.clone(), recipients.clone(), merger.clone());
+        let stored = open.content.finish().await?;
+        let gtids = open
+            .seen
+            .set()
+            .map_err(|error| ArchiveError::Record { name: content.clone(), problem: error.to_string() })?;
         let end = self.cursor.offset;
         let segment = Segment {
             format: ARCHIVE_FORMAT,
@@ -371,12 +361,14 @@ impl Cutter {
             is_log_end,
             next_log,
             bytes: open.bytes,
-            sha256: hex(&open.digest.finalize()),
+            sha256: encode_string(&open.digest.finalize()),
             left_out_bytes: end.saturating_sub(open.start).saturating_sub(open.bytes),
-            content: open.content,
+            content,
+            recipients,
+            merger,
             stored_bytes: stored.bytes,
             stored_sha256: stored.sha256,
-            head: hex(self.cursor.head.as_deref().unwrap_or_default()),
+            head: encode_string(self.cursor.head.as_deref().unwrap_or_default()),
             gtids_before: open.before,
             gtids,
             transactions: open.transactions,
@@ -387,10 +379,6 @@ impl Cutter {
         self.cursor.gtids = segment.gtids_after();
         Ok(Some(segment))
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// GTIDs of earlier logs.

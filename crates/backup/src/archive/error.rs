@@ -4,6 +4,8 @@ use blob::BlobError;
 use server::ServerError;
 use thiserror::Error;
 
+use crate::seal::SealError;
+
 /// Why the archive cannot be written or read on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -96,6 +98,14 @@ pub enum ArchiveError {
         /// In what way.
         problem: String,
     },
+    /// It is encrypted, and no identity that was given opens it.
+    #[error("{name} cannot be opened")]
+    Sealed {
+        /// The object.
+        name: String,
+        /// Why.
+        source: SealError,
+    },
     /// Another archiver is at work.
     #[error("another archiver writes into {place}: {by}")]
     Held {
@@ -104,8 +114,8 @@ pub enum ArchiveError {
         /// Which one.
         by: String,
     },
-    /// Compressing failed.
-    #[error("cannot compress: {0}")]
+    /// Compressing or encrypting failed.
+    #[error("cannot compress or encrypt: {0}")]
     Compress(#[source] std::io::Error),
 }
 
@@ -135,6 +145,7 @@ impl ArchiveError {
                  from once its --lease has passed"
                     .to_owned(),
             ),
+            Self::Sealed { .. } => Some("name the file with its identity: --identity-file".to_owned()),
             Self::Compress(_) => None,
         }
     }

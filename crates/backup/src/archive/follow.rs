@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base16ct::lower::encode_string;
 use flavor::{GtidSet, Vendor};
 use jiff::Timestamp;
 use server::{BinlogDump, DumpEvent, DumpFrom, Limits, Target};
@@ -315,7 +316,7 @@ impl<'a> Session<'a> {
                     // A server that crashed wrote nothing about the log's end.
                     self.cutter.settle(self.archive).await?;
                     self.cut(true, None, archived, tell).await?;
-                    self.end_log(tell).await?;
+                    self.end_log(true, tell).await?;
                     self.cutter.begin_log(&name);
                 }
             }
@@ -359,16 +360,20 @@ impl<'a> Session<'a> {
         tell(ArchiveNews::Archived { segment: Box::new(segment), behind_seconds });
         self.segments_of_log += 1;
         if self.segments_of_log >= merge::SEGMENTS_MAX {
-            self.end_log(tell).await?;
+            self.end_log(false, tell).await?;
         }
         Ok(())
     }
 
     /// Makes one segment of those of the log.
-    async fn end_log(&mut self, tell: &mut (dyn FnMut(ArchiveNews) + Send)) -> Result<(), ArchiveError> {
+    async fn end_log(
+        &mut self,
+        is_ended: bool,
+        tell: &mut (dyn FnMut(ArchiveNews) + Send),
+    ) -> Result<(), ArchiveError> {
         self.segments_of_log = 0;
-        let log = &self.cutter.cursor.log;
-        if let Some((count, segment)) = merge::merge_log(self.archive, &self.run.id, log).await? {
+        let of = (self.run.id.as_str(), self.cutter.cursor.log.as_str());
+        if let Some((count, segment)) = merge::merge_log(self.archive, of, is_ended).await? {
             tell(ArchiveNews::Merged { count, segment: Box::new(segment) });
         }
         Ok(())
@@ -470,7 +475,7 @@ async fn same_log(
     }
     // Another log of the same name begins with another time.
     let head = first_event(server, options, &segment.log).await?;
-    let is_head = |head: &Vec<u8>| same_head(&super::cutter::hex(head), &segment.head);
+    let is_head = |head: &Vec<u8>| same_head(&encode_string(head), &segment.head);
     let Some(head) = head.filter(is_head) else { return Ok(None) };
     if let Some(next) = segment.next_log.clone().filter(|next| server.has(next)) {
         return Ok(Some(Cursor { log: next, offset: 0, head: None, gtids, follows: Some(follows) }));

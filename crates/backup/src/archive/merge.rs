@@ -1,13 +1,15 @@
 //! Many segments of a log made one, so that an archive has about as many objects as there were logs.
 //!
 //! What is compressed stays so: segments are stretches of independent compressed frames, which may follow one another
-//! in one object. They are unpacked only to see that they are whole.
+//! in one object. They are unpacked only to see that they are whole. What this archiver cannot open stays as it is.
 
-use jiff::Timestamp;
+use std::io::Write as _;
+
+use base16ct::lower::encode_string;
 use sha2::{Digest as _, Sha256};
 
 use super::catalog::{Archive, gap_between};
-use super::cutter::hex;
+use super::content::Content;
 use super::error::ArchiveError;
 use super::read::SegmentBytes;
 use super::segment::{Segment, SegmentName, log_folder};
@@ -25,11 +27,12 @@ async fn segments_of(archive: &Archive, run: &str, log: &str) -> Result<Vec<Segm
     Ok(names)
 }
 
-/// Makes one segment of those of a log that follow one another; none where there is nothing to do.
+/// Makes one segment of those of a log that follow one another; none where there is nothing to do. Of a log that is still
+/// written, it is a piece in its turn.
 pub(crate) async fn merge_log(
     archive: &Archive,
-    run: &str,
-    log: &str,
+    (run, log): (&str, &str),
+    is_ended: bool,
 ) -> Result<Option<(usize, Segment)>, ArchiveError> {
     let mut parts: Vec<Segment> = Vec::new();
     let mut inner = Vec::new();
@@ -44,23 +47,30 @@ pub(crate) async fn merge_log(
     for name in inner {
         archive.remove(&archive.segment(&name).await?).await?;
     }
+    let names = archive.recipients().names();
+    let stays = |part: &Segment| part.recipients != names || archive.opener(part).is_err();
+    if let Some(at) = parts.iter().rposition(stays) {
+        parts.drain(..=at);
+    }
     let [first, .., last] = parts.as_slice() else { return Ok(None) };
     if parts.iter().map(|part| part.stored_bytes).sum::<u64>() > MERGED_BYTES_MAX {
         return Ok(None);
     }
-    let content = format!("{:012}.{}.zst", first.start, Timestamp::now().as_microsecond());
-    let mut writer = archive.place().put(&format!("{}/{content}", log_folder(run, log))).await?;
+    let (mut content, mut sealed) = Content::begin(archive, (run, log, first.start), !is_ended).await?;
     let mut digest = Sha256::new();
     let mut bytes = 0;
     for part in &parts {
-        let mut unpacking = SegmentBytes::open(archive, part).await?;
-        while let Some((packed, plain)) = unpacking.next().await? {
-            digest.update(&plain);
-            bytes += u64::try_from(plain.len()).unwrap_or(0);
-            writer.write(packed).await?;
+        let mut unpacking = SegmentBytes::open(archive, part)?;
+        while let Some(piece) = unpacking.next().await? {
+            digest.update(&piece.plain);
+            bytes += u64::try_from(piece.plain.len()).unwrap_or(0);
+            sealed.write_all(&piece.packed).map_err(ArchiveError::Compress)?;
+            content.pass_on().await?;
         }
     }
-    let stored = writer.finish().await?;
+    sealed.finish().map_err(ArchiveError::Compress)?;
+    let (name, merger) = (content.name.clone(), content.merger.clone());
+    let stored = content.finish().await?;
     let mut gtids = first.gtids.clone();
     parts.iter().skip(1).for_each(|part| gtids.extend(&part.gtids));
     let merged = Segment {
@@ -68,9 +78,10 @@ pub(crate) async fn merge_log(
         is_log_end: last.is_log_end,
         next_log: last.next_log.clone(),
         bytes,
-        sha256: hex(&digest.finalize()),
+        sha256: encode_string(&digest.finalize()),
         left_out_bytes: parts.iter().map(|part| part.left_out_bytes).sum(),
-        content,
+        content: name,
+        merger,
         stored_bytes: stored.bytes,
         stored_sha256: stored.sha256,
         gtids,

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod check;
+mod content;
 mod cover;
 mod cutter;
 mod error;

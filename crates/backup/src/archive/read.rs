@@ -1,31 +1,39 @@
 //! Segments read back: verified as they are read, and given out as the plain bytes of a binary log.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 
-use bytes::Bytes;
+use base16ct::lower::encode_string;
+use base16ct::mixed::decode_vec;
+use blob::Place;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
-use zstd::stream::write::Decoder;
+use zstd::stream::read::Decoder;
 
 use super::catalog::Archive;
-use super::cutter::{MAGIC, hex};
+use super::cutter::MAGIC;
 use super::error::ArchiveError;
 use super::segment::Segment;
+use crate::restore::input::ObjectRead;
+use crate::seal::Identities;
 
-/// Compressed bytes unpacked at once. What they unpack to is bounded by what the record says.
-const PACKED_BYTES: usize = 32 << 10;
+/// Bytes of a log given out at once.
+const PIECE_BYTES: u64 = 256 << 10;
 /// Pieces that are read ahead.
 const PIECES_AHEAD: usize = 8;
 /// Longest first event of a log.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// The bytes of one segment, packed and plain.
+/// Some bytes of a segment. What is packed is not what is plain, but goes with it in its order.
+pub(crate) struct Piece {
+    pub(crate) packed: Vec<u8>,
+    pub(crate) plain: Vec<u8>,
+}
+
+/// The bytes of one segment, opened and unpacked by a thread of its own.
 pub(crate) struct SegmentBytes {
     name: String,
-    reader: blob::Reader,
-    decoder: Decoder<'static, Vec<u8>>,
-    left: Bytes,
+    pieces: mpsc::Receiver<io::Result<Piece>>,
     expected_bytes: u64,
     expected_sha256: String,
     bytes: u64,
@@ -33,19 +41,22 @@ pub(crate) struct SegmentBytes {
 }
 
 impl SegmentBytes {
-    pub(crate) async fn open(archive: &Archive, segment: &Segment) -> Result<Self, ArchiveError> {
-        let name = segment.content_name();
-        let reader = archive.place().get(&name, None).await?;
-        let decoder = Decoder::new(Vec::new()).map_err(ArchiveError::Compress)?;
-        if reader.bytes() != segment.stored_bytes {
-            let problem = format!("it has {} bytes, not {}", reader.bytes(), segment.stored_bytes);
-            return Err(ArchiveError::Damaged { name, problem });
-        }
+    /// To be called where `tokio` runs.
+    pub(crate) fn open(archive: &Archive, segment: &Segment) -> Result<Self, ArchiveError> {
+        let opener = archive.opener(segment)?;
+        let (name, stored_bytes) = (segment.content_name(), segment.stored_bytes);
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let (place, object) = (archive.place().clone(), name.clone());
+        tokio::task::spawn_blocking(move || {
+            let unpacked = unpack(&place, (&object, stored_bytes), opener.as_ref(), &sender);
+            if let Err(error) = unpacked {
+                // A reader that is gone has no use for it.
+                let _gone = sender.blocking_send(Err(error));
+            }
+        });
         Ok(Self {
             name,
-            reader,
-            decoder,
-            left: Bytes::new(),
+            pieces,
             expected_bytes: segment.bytes,
             expected_sha256: segment.sha256.clone(),
             bytes: 0,
@@ -53,24 +64,19 @@ impl SegmentBytes {
         })
     }
 
-    /// The next bytes, packed and plain; none at the end, once everything was what it should be.
-    pub(crate) async fn next(&mut self) -> Result<Option<(Bytes, Vec<u8>)>, ArchiveError> {
-        if self.left.is_empty() {
-            match self.reader.next().await? {
-                Some(chunk) => self.left = chunk,
-                None => return self.end().map(|()| None),
-            }
-        }
-        let packed = self.left.split_to(self.left.len().min(PACKED_BYTES));
-        let unpacked = self.decoder.write_all(&packed).and_then(|()| self.decoder.flush());
-        unpacked.map_err(|error| self.damaged(format!("it does not unpack: {error}")))?;
-        let plain = std::mem::take(self.decoder.get_mut());
-        self.bytes += u64::try_from(plain.len()).unwrap_or(u64::MAX);
+    /// The next bytes; none at the end, once everything was what it should be.
+    pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ArchiveError> {
+        let Some(piece) = self.pieces.recv().await else { return self.end().map(|()| None) };
+        let piece = piece.map_err(|error| match error.downcast::<blob::BlobError>() {
+            Ok(error) => error.into(),
+            Err(error) => self.damaged(format!("it cannot be opened or unpacked: {error}")),
+        })?;
+        self.bytes += u64::try_from(piece.plain.len()).unwrap_or(u64::MAX);
         if self.bytes > self.expected_bytes {
             return Err(self.damaged(format!("it unpacks to more than {} bytes", self.expected_bytes)));
         }
-        self.digest.update(&plain);
-        Ok(Some((packed, plain)))
+        self.digest.update(&piece.plain);
+        Ok(Some(piece))
     }
 
     fn end(&mut self) -> Result<(), ArchiveError> {
@@ -79,7 +85,7 @@ impl SegmentBytes {
                 self.damaged(format!("it unpacks to {} bytes, not {}", self.bytes, self.expected_bytes))
             );
         }
-        let found = hex(&self.digest.finalize_reset());
+        let found = encode_string(&self.digest.finalize_reset());
         if found == self.expected_sha256 {
             return Ok(());
         }
@@ -88,6 +94,47 @@ impl SegmentBytes {
 
     fn damaged(&self, problem: String) -> ArchiveError {
         ArchiveError::Damaged { name: self.name.clone(), problem }
+    }
+}
+
+/// What a segment's object holds, piece by piece, until nobody wants more of it.
+fn unpack(
+    place: &Place,
+    (object, stored_bytes): (&str, u64),
+    opener: Option<&Identities>,
+    sender: &mpsc::Sender<io::Result<Piece>>,
+) -> io::Result<()> {
+    let raw = ObjectRead::open(place, object)?;
+    if raw.length() != stored_bytes {
+        return Err(io::Error::other(format!("it has {} bytes, not {stored_bytes}", raw.length())));
+    }
+    let packed: Box<dyn Read> = match opener {
+        Some(identities) => Box::new(identities.open(raw)?),
+        None => Box::new(raw),
+    };
+    let mut decoder = Decoder::new(Kept { inner: packed, bytes: Vec::new() })?;
+    loop {
+        let mut plain = Vec::new();
+        decoder.by_ref().take(PIECE_BYTES).read_to_end(&mut plain)?;
+        let packed = std::mem::take(&mut decoder.get_mut().get_mut().bytes);
+        let is_end = plain.is_empty() && packed.is_empty();
+        if is_end || sender.blocking_send(Ok(Piece { packed, plain })).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Keeps what is read through it.
+struct Kept<R> {
+    inner: R,
+    bytes: Vec<u8>,
+}
+
+impl<R: Read> Read for Kept<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        Ok(read)
     }
 }
 
@@ -107,7 +154,8 @@ impl LogReader {
     /// Reads segments of one log that follow one another. To be called where `tokio` runs.
     ///
     /// # Errors
-    /// If there are none, or the first one's record does not say how the log begins.
+    /// If there are none, one is encrypted to others than the identities given, or the first one's record does not say how
+    /// the log begins.
     pub fn open(archive: &Archive, segments: &[Segment]) -> Result<Self, ArchiveError> {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let Some(first) = segments.first() else {
@@ -116,6 +164,9 @@ impl LogReader {
                 problem: "no segments were asked for".to_owned(),
             });
         };
+        for segment in segments {
+            archive.opener(segment)?;
+        }
         let mut piece = Vec::new();
         if first.start > 0 {
             piece.extend_from_slice(&MAGIC);
@@ -138,9 +189,9 @@ async fn send(
     sender: &mpsc::Sender<Result<Vec<u8>, ArchiveError>>,
 ) -> Result<(), ArchiveError> {
     for segment in segments {
-        let mut bytes = SegmentBytes::open(archive, &segment).await?;
-        while let Some((_, plain)) = bytes.next().await? {
-            if sender.send(Ok(plain)).await.is_err() {
+        let mut bytes = SegmentBytes::open(archive, &segment)?;
+        while let Some(piece) = bytes.next().await? {
+            if sender.send(Ok(piece.plain)).await.is_err() {
                 return Ok(());
             }
         }
@@ -152,19 +203,10 @@ async fn send(
 fn head(segment: &Segment) -> Result<Vec<u8>, ArchiveError> {
     let bad =
         |problem: &str| ArchiveError::Record { name: segment.name().record(), problem: problem.to_owned() };
-    let text = segment.head.as_bytes();
-    if !text.len().is_multiple_of(2) || text.len() / 2 > HEAD_BYTES_MAX || text.is_empty() {
+    if segment.head.is_empty() || segment.head.len() / 2 > HEAD_BYTES_MAX {
         return Err(bad("it does not say how the log begins"));
     }
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> = text
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect();
-    bytes.ok_or_else(|| bad("how the log begins is not hexadecimal"))
+    decode_vec(&segment.head).map_err(|_| bad("how the log begins is not hexadecimal"))
 }
 
 impl Read for LogReader {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! binlog/<run>/run.json                                          which server, and what came before
-//! binlog/<run>/<log>/<start>.<when>.zst                          the log's bytes from there on, compressed
+//! binlog/<run>/<log>/<start>.<when>.zst                          the log's bytes from there on, compressed; with `.age`, encrypted
 //! binlog/<run>/<log>/<start>-<end>.json                          this record; without it the other is nothing
 //! ```
 
@@ -121,6 +121,13 @@ pub struct Segment {
     pub left_out_bytes: u64,
     /// Name of the object with its content, beside the record.
     pub content: String,
+    /// Public keys that it is encrypted to; empty when it is not.
+    #[serde(default)]
+    pub recipients: Vec<String>,
+    /// The public key of the archiver that can open it too, for as long as it runs: a piece that it has yet to make one of
+    /// others with.
+    #[serde(default)]
+    pub merger: Option<String>,
     /// Length of that object.
     pub stored_bytes: u64,
     /// SHA-256 of that, as hexadecimal.

@@ -9,14 +9,15 @@ use dump::manifest::{FileOrigin, FileRole};
 
 use super::error::CreateError;
 use super::files::Files;
+use crate::seal::Recipients;
 
 /// Configuration, not data.
 const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Refuses files that could not be kept, before anything is dumped.
-pub(crate) fn check(paths: &[impl AsRef<Path>], has_key: bool) -> Result<(), CreateError> {
-    if !paths.is_empty() && !has_key {
-        return Err(CreateError::KeyNeeded);
+pub(crate) fn check(paths: &[impl AsRef<Path>], recipients: &Recipients) -> Result<(), CreateError> {
+    if !paths.is_empty() && recipients.is_empty() {
+        return Err(CreateError::RecipientNeeded);
     }
     for path in paths {
         read(path.as_ref())?;

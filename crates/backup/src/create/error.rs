@@ -79,9 +79,9 @@ pub enum CreateError {
     /// A manifest that contradicts itself.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Control plane's files cannot be kept without a key.
+    /// Files of the control plane cannot be kept in the clear.
     #[error("files of the control plane hold its secrets and are only kept encrypted")]
-    KeyNeeded,
+    RecipientNeeded,
     /// A task of ours ended by itself.
     #[error("a part of the dump ended unexpectedly: {what}")]
     Broken {
@@ -118,8 +118,8 @@ impl CreateError {
                 "use an account with SELECT, SHOW VIEW, TRIGGER, EVENT and PROCESS on everything"
             }
             Self::Unknown { .. } => "see what there is: SHOW DATABASES, SHOW TABLES",
-            Self::KeyNeeded => {
-                "name a key file with --encryption-key-file; `openssl rand -hex 32` makes a key"
+            Self::RecipientNeeded => {
+                "name a recipient with --recipient; `mainstay backup keygen` makes one with its identity"
             }
             Self::Nothing
             | Self::File { .. }

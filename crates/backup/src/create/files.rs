@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::error::CreateError;
 use super::progress::Progress;
-use crate::seal::{SealWriter, Sealing};
+use crate::seal::{Recipients, Sealed};
 
 /// Blocks waiting before a stage.
 const BLOCKS: usize = 2;
@@ -35,7 +35,7 @@ struct Inner {
     folder: String,
     compression: Compression,
     level: i32,
-    sealing: Option<Arc<Sealing>>,
+    recipients: Recipients,
     progress: Arc<Progress>,
     written: Mutex<Vec<FileRecord>>,
 }
@@ -45,12 +45,11 @@ impl Files {
         place: Place,
         folder: String,
         (compression, level): (Compression, i32),
-        sealing: Option<Sealing>,
+        recipients: Recipients,
         progress: Arc<Progress>,
     ) -> Self {
-        let sealing = sealing.map(Arc::new);
         let written = Mutex::new(Vec::new());
-        Self { inner: Arc::new(Inner { place, folder, compression, level, sealing, progress, written }) }
+        Self { inner: Arc::new(Inner { place, folder, compression, level, recipients, progress, written }) }
     }
 
     /// Records of the files that are stored, by name.
@@ -62,7 +61,7 @@ impl Files {
 
     /// The name a part gets.
     pub(crate) fn name(&self, part: Part) -> String {
-        FileName::new(part, self.inner.compression, self.inner.sealing.is_some()).to_string()
+        FileName::new(part, self.inner.compression, !self.inner.recipients.is_empty()).to_string()
     }
 
     /// Begins a file. Dropped unfinished, nothing of it is stored.
@@ -71,8 +70,8 @@ impl Files {
         let (blocks, blocks_in) = mpsc::channel(BLOCKS);
         let (packed, packed_in) = mpsc::channel(BLOCKS);
         let packing = {
-            let (inner, name) = (Arc::clone(&self.inner), name.clone());
-            tokio::task::spawn_blocking(move || pack(&inner, &name, blocks_in, packed))
+            let inner = Arc::clone(&self.inner);
+            tokio::task::spawn_blocking(move || pack(&inner, blocks_in, packed))
         };
         let storing = tokio::spawn(store(Arc::clone(&self.inner), name.clone(), packed_in));
         OutFile { files: self.clone(), name, role, origin: None, blocks, packing, storing }
@@ -220,32 +219,14 @@ impl Write for Outlet {
     }
 }
 
-enum Sealed {
-    No(Outlet),
-    Yes(Box<SealWriter<Outlet>>),
-}
-
-impl Write for Sealed {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Self::No(outlet) => outlet.write(buffer),
-            Self::Yes(writer) => writer.write(buffer),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 enum Packer {
-    None(Sealed),
-    Gzip(GzEncoder<Sealed>),
-    Zstd(zstd::stream::write::Encoder<'static, Sealed>),
+    None(Sealed<Outlet>),
+    Gzip(GzEncoder<Sealed<Outlet>>),
+    Zstd(zstd::stream::write::Encoder<'static, Sealed<Outlet>>),
 }
 
 impl Packer {
-    fn new(compression: Compression, level: i32, into: Sealed) -> std::io::Result<Self> {
+    fn new(compression: Compression, level: i32, into: Sealed<Outlet>) -> std::io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::None(into),
             Compression::Gzip => {
@@ -271,7 +252,7 @@ impl Packer {
         }
     }
 
-    fn finish(self) -> std::io::Result<Sealed> {
+    fn finish(self) -> std::io::Result<Sealed<Outlet>> {
         match self {
             Self::None(into) => Ok(into),
             Self::Gzip(encoder) => encoder.finish(),
@@ -282,16 +263,11 @@ impl Packer {
 
 fn pack(
     inner: &Inner,
-    name: &str,
     mut blocks: mpsc::Receiver<Block>,
     packed: mpsc::Sender<Packed>,
 ) -> std::io::Result<()> {
     let outlet = Outlet { pending: Vec::with_capacity(STORE_BYTES), packed };
-    let sealed = match &inner.sealing {
-        Some(sealing) => Sealed::Yes(Box::new(sealing.seal(name, outlet)?)),
-        None => Sealed::No(outlet),
-    };
-    let mut packer = Packer::new(inner.compression, inner.level, sealed)?;
+    let mut packer = Packer::new(inner.compression, inner.level, inner.recipients.seal(outlet)?)?;
     loop {
         match blocks.blocking_recv() {
             Some(Block::Text(block)) => packer.write(block)?,
@@ -299,10 +275,7 @@ fn pack(
             None => return Err(std::io::Error::other("abandoned")),
         }
     }
-    let mut outlet = match packer.finish()? {
-        Sealed::No(outlet) => outlet,
-        Sealed::Yes(writer) => writer.finish()?,
-    };
+    let mut outlet = packer.finish()?.finish()?;
     if !outlet.pending.is_empty() {
         outlet.send_pending()?;
     }

@@ -52,14 +52,14 @@ pub async fn create(
     options: &CreateOptions,
     progress: &Arc<Progress>,
 ) -> Result<Manifest, CreateError> {
-    control_plane::check(&options.control_plane_files, options.key.is_some())?;
+    control_plane::check(&options.control_plane_files, &options.recipients)?;
     let (started, id) = free_id(place, &options.label).await?;
     let mut begun = begin(target, limits, options).await?;
     let threads = options.threads.clamp(1, THREADS_MAX);
     let snapshot = snapshot::open(target, limits, threads, options.without_coordinates).await?;
-    let (encryption, sealing) = options.key.as_ref().map(crate::seal::Key::begin).unzip();
     let packing = (options.compression, options.level);
-    let files = Files::new(place.clone(), id.clone(), packing, sealing, Arc::clone(progress));
+    let recipients = options.recipients.clone();
+    let files = Files::new(place.clone(), id.clone(), packing, recipients, Arc::clone(progress));
     let _watch = throttle::watch(target, limits, options.throttle, progress).await?;
     let dumped = dump(&mut begun, snapshot.readers, &files, options, progress).await?;
     control_plane::write(&options.control_plane_files, &files).await?;
@@ -79,7 +79,7 @@ pub async fn create(
         coordinates: snapshot.coordinates,
         method: snapshot.method,
         compression: options.compression,
-        encryption,
+        recipients: options.recipients.names(),
         options: asked(options, threads),
         databases: dumped.databases,
         tables: dumped.tables,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dump::layout::Compression;
 
-use crate::seal::Key;
+use crate::seal::Recipients;
 
 /// What to dump, and how.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub struct CreateOptions {
     pub compression: Compression,
     /// Level of Zstandard, 1 to 19; gzip takes at most 9.
     pub level: i32,
-    /// Encrypts every file.
-    pub key: Option<Key>,
+    /// Every file is encrypted to these; none: to nobody.
+    pub recipients: Recipients,
     /// About how much of a table a file of rows holds, in bytes of the table.
     pub chunk_bytes: u64,
     /// About how long an INSERT is, in bytes.
@@ -52,7 +52,7 @@ impl CreateOptions {
             threads: 2,
             compression: Compression::Zstd,
             level: 1,
-            key: None,
+            recipients: Recipients::default(),
             chunk_bytes: 64 << 20,
             statement_bytes: 1_000_000,
             without_coordinates: false,

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use dump::Inventory;
 use host::files::{Ownership, write_atomic};
 use serde::{Deserialize, Serialize};
@@ -46,12 +47,11 @@ impl Mark {
         file.by_ref().take(LOOK_BYTES).read_to_end(&mut ends)?;
         file.seek(SeekFrom::Start(about.len().saturating_sub(LOOK_BYTES)))?;
         file.by_ref().take(LOOK_BYTES).read_to_end(&mut ends)?;
-        let sum = Sha256::digest(&ends);
         Ok(Self {
             bytes: about.len(),
             modified_seconds: about.mtime(),
             modified_nanoseconds: about.mtime_nsec(),
-            ends_sha256: sum.iter().map(|byte| format!("{byte:02x}")).collect(),
+            ends_sha256: encode_string(&Sha256::digest(&ends)),
         })
     }
 }

@@ -49,13 +49,13 @@ pub async fn create(
     scratch: &Path,
     progress: &Arc<Progress>,
 ) -> Result<Manifest, CreateError> {
-    control_plane::check(&options.control_plane_files, options.key.is_some())?;
+    control_plane::check(&options.control_plane_files, &options.recipients)?;
     let (started, id) = free_id(place, &options.label).await?;
     let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
     let server = server_record(&mut control).await?;
-    let (encryption, sealing) = options.key.as_ref().map(crate::seal::Key::begin).unzip();
     let packing = (options.compression, options.level);
-    let files = Files::new(place.clone(), id.clone(), packing, sealing, Arc::clone(progress));
+    let recipients = options.recipients.clone();
+    let files = Files::new(place.clone(), id.clone(), packing, recipients, Arc::clone(progress));
     let own = Scratch::new(scratch.join(format!("mainstay-{id}")))?;
     let mut left_out = Vec::new();
     let coordinates = match server.vendor {
@@ -94,7 +94,7 @@ pub async fn create(
         coordinates,
         method: SnapshotMethod::Physical,
         compression: options.compression,
-        encryption,
+        recipients: options.recipients.names(),
         options: DumpOptions::default(),
         databases: Vec::new(),
         tables: Vec::new(),

@@ -130,7 +130,7 @@ pub async fn rehearse(
     let mut problems = Vec::new();
     compare(&restored, whole, &mut problems);
     let restore_seconds = begun.elapsed().as_secs_f64();
-    let archive = Archive::new(repository.place().clone());
+    let archive = repository.archive();
     let (base, replayed) = replay_all(repository, &archive, id, target, watched, &mut problems).await?;
     let replay_seconds = begun.elapsed().as_secs_f64() - restore_seconds;
     let tables_checked = check(target, &mut problems).await?;

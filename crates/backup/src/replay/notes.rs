@@ -3,6 +3,7 @@
 //! A statement that commits by itself cannot be noted with what it does: it is noted before, with how its tables looked,
 //! so that whoever goes on can see whether it was done.
 
+use base16ct::lower::encode_string;
 use flavor::Vendor;
 use server::{Loader, Row, ServerError, Sql};
 use sha2::{Digest as _, Sha256};
@@ -194,7 +195,7 @@ pub(super) async fn looks(
             Err(error) => return Err(error),
         }
     }
-    Ok(sum.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Ok(encode_string(sum.finalize().get(..16).unwrap_or_default()))
 }
 
 /// Text as a literal that means the same in every session.
@@ -202,5 +203,5 @@ fn hex(text: &str) -> String {
     if text.is_empty() {
         return "''".to_owned();
     }
-    text.bytes().fold("0x".to_owned(), |literal, byte| format!("{literal}{byte:02x}"))
+    format!("0x{}", encode_string(text.as_bytes()))
 }

@@ -16,11 +16,9 @@ use thiserror::Error;
 use super::error::ReplayError;
 use super::notes::{self, Notes, Phase};
 use super::{Progress, Replayed, replay};
-use crate::archive::Archive;
 use crate::repository::Repository;
-use crate::restore::{self, Existing, Profile, RestoreError, RestoreOptions, Restored, Selection, Source};
+use crate::restore::{self, Existing, Profile, RestoreError, RestoreOptions, Restored, Selection};
 use crate::rewind::Base;
-use crate::seal::Key;
 
 /// Longest time for one of our own statements.
 const LIMIT: Duration = Duration::from_mins(10);
@@ -41,8 +39,6 @@ pub struct ServerRewindOptions {
     pub with_sums: bool,
     /// Changes that may be made to definitions.
     pub fixes: BTreeSet<Fix>,
-    /// The backup's encryption key.
-    pub key: Option<Key>,
 }
 
 /// What a rewind of a server did.
@@ -141,7 +137,7 @@ pub async fn rewind_server(
         Notes::restored(&mut loader).await?;
     }
     let restore_seconds = begun.elapsed().as_secs_f64();
-    let archive = Archive::new(repository.place().clone());
+    let archive = repository.archive();
     let replayed = replay(&archive, base, target, options.with_binlog, replaying).await?;
     if !options.with_binlog {
         set_position(&mut loader, base, &replayed.gtids, &mut remarks).await;
@@ -229,7 +225,7 @@ pub(crate) async fn restore_one(
     options: &ServerRewindOptions,
     progress: &Arc<restore::Progress>,
 ) -> Result<Restored, RestoreError> {
-    let source = Source::in_place(repository.place().clone(), id, options.key.as_ref()).await?;
+    let source = repository.source(id).await?;
     let threads = options.threads;
     let survey = tokio::task::spawn_blocking(move || source.survey(&Selection::default(), threads, false));
     let survey = survey.await.map_err(|error| RestoreError::Worker(error.to_string()))??;

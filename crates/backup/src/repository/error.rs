@@ -4,6 +4,7 @@ use blob::BlobError;
 use thiserror::Error;
 
 use crate::archive::ArchiveError;
+use crate::seal::SealError;
 
 /// Why backups cannot be listed, verified or removed.
 #[derive(Debug, Error)]
@@ -29,6 +30,14 @@ pub enum RepositoryError {
         /// Where it was looked for.
         place: String,
     },
+    /// It is encrypted to others than the identities given.
+    #[error("the backup {id} cannot be opened")]
+    Sealed {
+        /// Its id.
+        id: String,
+        /// Why.
+        source: SealError,
+    },
     /// It has no manifest that can be read.
     #[error("the backup {id} cannot be used: {problem}")]
     Unusable {
@@ -48,6 +57,9 @@ impl RepositoryError {
             Self::Archive(error) => error.hint(),
             Self::BadId { .. } | Self::NoBackup { .. } => {
                 Some("`mainstay backup list` shows what there is".to_owned())
+            }
+            Self::Sealed { .. } => {
+                Some("name the file with its identity; without --identity-file, sums are compared".to_owned())
             }
             Self::Unusable { .. } => {
                 Some("use another; `mainstay backup prune` removes what was never finished".to_owned())

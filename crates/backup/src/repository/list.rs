@@ -1,5 +1,6 @@
 //! [`Repository`]: the backups of a place with what their manifests say.
 
+use base16ct::lower::encode_string;
 use blob::Place;
 use bytes::Bytes;
 use dump::Proof;
@@ -10,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::RepositoryError;
 use super::id::BackupId;
+use crate::archive::Archive;
+use crate::restore::{RestoreError, Source};
+use crate::seal::Identities;
 
 const MARKS: &str = "marks";
 const MARK_BYTES_MAX: u64 = 64 << 10;
@@ -18,6 +22,7 @@ const MARK_BYTES_MAX: u64 = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Repository {
     place: Place,
+    identities: Identities,
 }
 
 /// What is known of a backup that has its manifest.
@@ -68,14 +73,40 @@ impl Listed {
 impl Repository {
     /// The backups in this place.
     #[must_use]
-    pub const fn new(place: Place) -> Self {
-        Self { place }
+    pub fn new(place: Place) -> Self {
+        Self { place, identities: Identities::default() }
+    }
+
+    /// The same for one who can open encrypted ones.
+    #[must_use]
+    pub fn with_identities(self, identities: Identities) -> Self {
+        Self { identities, ..self }
     }
 
     /// The place.
     #[must_use]
     pub const fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// What opens encrypted ones.
+    #[must_use]
+    pub const fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// The archive of binary logs beside them.
+    #[must_use]
+    pub fn archive(&self) -> Archive {
+        Archive::new(self.place.clone()).with_identities(self.identities.clone())
+    }
+
+    /// A backup, to be restored.
+    ///
+    /// # Errors
+    /// As [`Source::in_place`].
+    pub async fn source(&self, id: &str) -> Result<Source, RestoreError> {
+        Source::in_place(self.place.clone(), id, &self.identities).await
     }
 
     /// All backups, newest first. Folders that are no backups are passed over.
@@ -180,5 +211,5 @@ fn mark_name(id: &BackupId, proof: Proof) -> Option<String> {
 }
 
 pub(super) fn sha256(text: &[u8]) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    encode_string(&Sha256::digest(text))
 }

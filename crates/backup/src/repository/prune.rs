@@ -49,7 +49,7 @@ impl Repository {
     /// # Errors
     /// If the place fails, or the archive in it cannot be read: then nothing is known to be needless.
     pub async fn plan_prune(&self, rules: &KeepRules, now: Timestamp) -> Result<PrunePlan, RepositoryError> {
-        let archive = Archive::new(self.place().clone());
+        let archive = self.archive();
         let runs = archive.runs().await?;
         let listed = self.list().await?;
         let mut candidates = Vec::with_capacity(listed.len());
@@ -95,7 +95,7 @@ impl Repository {
             pruned.bytes += bytes;
             pruned.backups.push(backup.id.to_string());
         }
-        let archive = Archive::new(self.place().clone());
+        let archive = self.archive();
         for name in &plan.archive.segments {
             archive.remove_named(name).await?;
             pruned.segments += 1;

@@ -1,15 +1,20 @@
-//! Whether a backup reads back: every file that its manifest names, its length and its SHA-256.
+//! Whether a backup reads back: every file that its manifest names, its length and its SHA-256; and whether encrypted files
+//! open, where there is an identity.
 //!
 //! What is in the files is not looked at: that a backup restores is for a rehearsal to say.
 
+use std::io;
+
 use dump::Proof;
-use dump::manifest::MANIFEST_NAME;
+use dump::layout::FileName;
+use dump::manifest::{FileRecord, MANIFEST_NAME};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::RepositoryError;
 use super::id::BackupId;
 use super::list::{Mark, Repository};
+use crate::restore::input::{Origin, SourceFile};
 
 /// A file that is not what the manifest says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,7 +35,7 @@ pub struct VerifyNews {
 }
 
 /// What reading back has shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verified {
     /// The backup.
     pub id: String,
@@ -38,6 +43,8 @@ pub struct Verified {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Those of them that are encrypted and were not opened, for want of an identity.
+    pub unopened: u64,
     /// Files that are not.
     pub problems: Vec<FileProblem>,
     /// Files that no manifest names. They do no harm.
@@ -48,7 +55,8 @@ impl Repository {
     /// Reads a backup back, and writes down how it went: well, or not any more.
     ///
     /// # Errors
-    /// If there is no such backup, it has no manifest that can be read, or the place fails.
+    /// If there is no such backup, it has no manifest that can be read, it is encrypted to others than the identities that
+    /// were given, or the place fails.
     pub async fn verify(
         &self,
         id: &BackupId,
@@ -58,15 +66,25 @@ impl Repository {
         let listed = self.find(id).await?;
         let whole =
             listed.whole.map_err(|problem| RepositoryError::Unusable { id: id.to_string(), problem })?;
+        let opens = !self.identities().is_empty();
+        if opens {
+            let failed = |source| RepositoryError::Sealed { id: id.to_string(), source };
+            self.identities().check(&whole.manifest.recipients).map_err(failed)?;
+        }
         let of_bytes = whole.manifest.stored_bytes();
-        let mut verified =
-            Verified { id: id.to_string(), files: 0, bytes: 0, problems: Vec::new(), strangers: Vec::new() };
+        let mut verified = Verified { id: id.to_string(), ..Verified::default() };
         let mut read_bytes = 0;
         for file in &whole.manifest.files {
-            match self.read_back(id, file).await? {
+            let is_encrypted = FileName::parse(&file.name).is_some_and(|name| name.encrypted);
+            let problem = match self.read_back(id, file).await? {
+                None if is_encrypted && opens => self.open(id, file).await?,
+                problem => problem,
+            };
+            match problem {
                 None => {
                     verified.files += 1;
                     verified.bytes += file.bytes;
+                    verified.unopened += u64::from(is_encrypted && !opens);
                 }
                 Some(problem) => verified.problems.push(FileProblem { file: file.name.clone(), problem }),
             }
@@ -82,7 +100,10 @@ impl Repository {
             }
         }
         if verified.problems.is_empty() {
-            let seen = format!("{} files with {} bytes read back as written", verified.files, verified.bytes);
+            let seen = format!(
+                "{} files with {} bytes read back as written, {} not opened",
+                verified.files, verified.bytes, verified.unopened
+            );
             let mark = Mark { at: now, manifest_sha256: whole.manifest_sha256.clone(), seen };
             self.set_mark(id, Proof::ReadBack, &mark).await?;
         } else {
@@ -91,12 +112,25 @@ impl Repository {
         Ok(verified)
     }
 
+    /// Why an encrypted file does not open to its end; none when it does.
+    async fn open(&self, id: &BackupId, file: &FileRecord) -> Result<Option<String>, RepositoryError> {
+        let origin =
+            Origin::Object { place: self.place().clone().into(), name: format!("{id}/{}", file.name) };
+        let identities = self.identities().clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let mut text = SourceFile::new(origin, Some(identities))?.text()?;
+            io::copy(&mut text, &mut io::sink())
+        });
+        let opened = opened.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        match opened.map_err(io::Error::downcast::<blob::BlobError>) {
+            Ok(_) => Ok(None),
+            Err(Ok(error)) => Err(error.into()),
+            Err(Err(error)) => Ok(Some(format!("it does not open: {error}"))),
+        }
+    }
+
     /// What is wrong with a file; none when it is as it was written.
-    async fn read_back(
-        &self,
-        id: &BackupId,
-        file: &dump::manifest::FileRecord,
-    ) -> Result<Option<String>, RepositoryError> {
+    async fn read_back(&self, id: &BackupId, file: &FileRecord) -> Result<Option<String>, RepositoryError> {
         let found = match self.place().digest(&format!("{id}/{}", file.name)).await {
             Ok(found) => found,
             Err(

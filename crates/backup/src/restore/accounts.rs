@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
+use base16ct::lower::encode_string;
 use dump::SessionContext;
 use dump::layout::FileName;
 use dump::manifest::FileRole;
@@ -196,7 +197,7 @@ pub(crate) fn choose<'a>(
 /// An account in the notes, which take letters and digits alone.
 fn item(account: &Account) -> String {
     let sum = Sha256::digest(account.name.as_bytes());
-    sum.iter().take(16).fold("account:".to_owned(), |item, byte| format!("{item}{byte:02x}"))
+    format!("account:{}", encode_string(sum.get(..16).unwrap_or_default()))
 }
 
 impl Choice<'_> {

@@ -42,14 +42,8 @@ pub enum RestoreError {
         /// Why.
         source: dump::manifest::ManifestError,
     },
-    /// It is encrypted, and no key was given.
-    #[error("the backup {place} is encrypted, and no key is named")]
-    NoKey {
-        /// Where.
-        place: String,
-    },
-    /// The encryption key is wrong.
-    #[error("{place} cannot be decrypted")]
+    /// It is encrypted, and no identity that was given opens it.
+    #[error("the backup {place} cannot be opened")]
     Sealed {
         /// Where.
         place: String,
@@ -124,7 +118,7 @@ impl RestoreError {
                     names.join(",")
                 ));
             }
-            Self::NoKey { .. } | Self::Sealed { .. } => "name the key's file with --encryption-key-file",
+            Self::Sealed { .. } => "name the file with its identity: --identity-file",
             Self::Server { source, .. } => return source.hint(),
             Self::Blob(error) => return Some(error.hint()),
             Self::Rows { .. } => "run the same command again: it goes on where it stopped",

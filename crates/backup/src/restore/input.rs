@@ -7,10 +7,11 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base16ct::lower::encode_string;
 use blob::Place;
 use sha2::{Digest as _, Sha256};
 
-use crate::seal::Sealing;
+use crate::seal::Identities;
 
 /// Read at once from a file.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -47,8 +48,8 @@ impl std::fmt::Display for Origin {
 pub struct SourceFile {
     /// Where it is.
     pub origin: Origin,
-    /// What it is sealed with, and the name it was sealed under.
-    pub sealing: Option<(Arc<Sealing>, String)>,
+    /// What opens it, where it is encrypted.
+    pub sealing: Option<Identities>,
     /// Any place of it can be read without what is before.
     pub is_seekable: bool,
 }
@@ -61,7 +62,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// If it cannot be opened or read.
-    pub fn new(origin: Origin, sealing: Option<(Arc<Sealing>, String)>) -> io::Result<Self> {
+    pub fn new(origin: Origin, sealing: Option<Identities>) -> io::Result<Self> {
         let is_seekable = match &origin {
             Origin::File(path) if sealing.is_none() => {
                 let mut head = Vec::new();
@@ -98,7 +99,7 @@ impl SourceFile {
     /// As for [`SourceFile::text`].
     pub fn text_of(&self, raw: Bytes) -> io::Result<Bytes> {
         match &self.sealing {
-            Some((sealing, name)) => decompressed(Box::new(sealing.open(name, raw)?)),
+            Some(identities) => decompressed(Box::new(identities.open(raw)?)),
             None => decompressed(raw),
         }
     }
@@ -172,17 +173,22 @@ pub(crate) fn decompressed(mut raw: Bytes) -> io::Result<Bytes> {
 }
 
 /// An object of a place, read by a thread that may wait.
-struct ObjectRead {
+pub(crate) struct ObjectRead {
     runtime: tokio::runtime::Handle,
     reader: blob::Reader,
     chunk: io::Cursor<Vec<u8>>,
 }
 
 impl ObjectRead {
-    fn open(place: &Place, name: &str) -> io::Result<Self> {
+    pub(crate) fn open(place: &Place, name: &str) -> io::Result<Self> {
         let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let reader = runtime.block_on(place.get(name, None)).map_err(io::Error::other)?;
         Ok(Self { runtime, reader, chunk: io::Cursor::default() })
+    }
+
+    /// Length of the object, in bytes.
+    pub(crate) const fn length(&self) -> u64 {
+        self.reader.bytes()
     }
 }
 
@@ -231,12 +237,8 @@ impl<R: Read> Read for Summed<R> {
 impl Sum {
     /// SHA-256 as hexadecimal, and the number of bytes.
     pub(crate) fn finish(&self) -> (String, u64) {
-        self.0.lock().map_or_else(
-            |_| (String::new(), 0),
-            |sum| {
-                let digits = sum.0.clone().finalize();
-                (digits.iter().map(|byte| format!("{byte:02x}")).collect(), sum.1)
-            },
-        )
+        self.0
+            .lock()
+            .map_or_else(|_| (String::new(), 0), |sum| (encode_string(&sum.0.clone().finalize()), sum.1))
     }
 }

@@ -11,7 +11,7 @@ use super::error::RestoreError;
 use super::input::Origin;
 use super::select::Selection;
 use super::survey::{self, Folder, Survey};
-use crate::seal::Key;
+use crate::seal::Identities;
 
 /// Files of a folder, at most.
 const FILES_MAX: usize = 2_000_000;
@@ -30,7 +30,7 @@ impl Source {
     ///
     /// # Errors
     /// If it cannot be read, or its manifest not be used.
-    pub fn at_path(path: &Path, key: Option<&Key>) -> Result<Self, RestoreError> {
+    pub fn at_path(path: &Path, identities: &Identities) -> Result<Self, RestoreError> {
         let name = path.display().to_string();
         let failed = |source| RestoreError::File { file: name.clone(), source };
         if !std::fs::metadata(path).map_err(failed)?.is_dir() {
@@ -50,14 +50,14 @@ impl Source {
         } else {
             None
         };
-        Self::folder(name, files, manifest, key)
+        Self::folder(name, files, manifest, identities)
     }
 
     /// A backup in a place: the objects below its id.
     ///
     /// # Errors
     /// If the place cannot be read, or the manifest not be used.
-    pub async fn in_place(place: Place, id: &str, key: Option<&Key>) -> Result<Self, RestoreError> {
+    pub async fn in_place(place: Place, id: &str, identities: &Identities) -> Result<Self, RestoreError> {
         let place = Arc::new(place);
         let prefix = if id.is_empty() { String::new() } else { format!("{}/", id.trim_end_matches('/')) };
         let text = place.get_all(&format!("{prefix}{MANIFEST_NAME}"), MANIFEST_BYTES_MAX as u64).await?;
@@ -68,36 +68,27 @@ impl Source {
                 .then(|| (file, Origin::Object { place: Arc::clone(&place), name: entry.name }))
         };
         let files = place.list(prefix.trim_end_matches('/')).await?.into_iter().filter_map(object).collect();
-        Self::folder(id.to_owned(), files, Some(manifest), key)
+        Self::folder(id.to_owned(), files, Some(manifest), identities)
     }
 
     fn folder(
         name: String,
         mut files: Vec<(String, Origin)>,
         manifest: Option<Manifest>,
-        key: Option<&Key>,
+        identities: &Identities,
     ) -> Result<Self, RestoreError> {
         // A folder has no order of its own.
         files.sort_by(|one, other| one.0.cmp(&other.0));
-        let encryption = manifest.as_ref().and_then(|manifest| manifest.encryption.as_ref());
-        let sealing = match (encryption, key) {
-            (Some(encryption), Some(key)) => {
-                let resumed = key.resume(encryption);
-                Some(Arc::new(
-                    resumed.map_err(|source| RestoreError::Sealed { place: name.clone(), source })?,
-                ))
-            }
-            (Some(_), None) => {
-                return Err(RestoreError::NoKey { place: name });
-            }
-            (None, _) => None,
-        };
+        let recipients = manifest.as_ref().map_or_else(Vec::new, |manifest| manifest.recipients.clone());
+        identities
+            .check(&recipients)
+            .map_err(|source| RestoreError::Sealed { place: name.clone(), source })?;
         if manifest.as_ref().is_some_and(|manifest| manifest.kind == BackupKind::Physical) {
             let refused =
                 format!("the backup {name} is a physical one: it makes a whole server, not databases");
             return Err(RestoreError::Refused(refused));
         }
-        Ok(Self::Folder(Folder { name, files, manifest, sealing }))
+        Ok(Self::Folder(Folder { name, files, manifest, identities: identities.clone() }))
     }
 
     /// The accounts that it holds. Blocks: not for a thread that drives others.

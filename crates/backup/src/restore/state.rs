@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use base16ct::lower::encode_string;
 use server::{Loader, Sql};
 use sha2::{Digest as _, Sha256};
 
@@ -28,7 +29,7 @@ pub(crate) fn id_of(parts: impl Iterator<Item = String>) -> String {
         sum.update(part.as_bytes());
         sum.update([0]);
     }
-    sum.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    encode_string(sum.finalize().get(..16).unwrap_or_default())
 }
 
 impl State {

@@ -20,6 +20,7 @@ use super::input::{Origin, SourceFile, Sum, Summed};
 use super::select::Selection;
 use crate::create::catalog::OWN;
 use crate::extract::index;
+use crate::seal::Identities;
 
 /// A file of definitions is read whole; none is larger.
 const DEFINITIONS_BYTES_MAX: u64 = 256 << 20;
@@ -231,25 +232,22 @@ pub struct Folder {
     pub files: Vec<(String, Origin)>,
     /// Its manifest.
     pub manifest: Option<Manifest>,
-    /// What its files are sealed with.
-    pub sealing: Option<Arc<crate::seal::Sealing>>,
+    /// What opens its encrypted files.
+    pub identities: Identities,
 }
 
 impl Folder {
-    /// What a file is sealed with.
+    /// What opens a file; none for one that is not encrypted.
     pub(crate) fn sealing_of(
         &self,
         name: &FileName,
         stored: &str,
-    ) -> Result<Option<(Arc<crate::seal::Sealing>, String)>, RestoreError> {
-        match (&self.sealing, name.encrypted) {
-            (Some(sealing), true) => Ok(Some((Arc::clone(sealing), stored.to_owned()))),
-            (None, true) => {
-                let problem = "is encrypted and no key is there".to_owned();
-                Err(RestoreError::Differs { file: stored.to_owned(), problem })
-            }
-            (_, false) => Ok(None),
+    ) -> Result<Option<Identities>, RestoreError> {
+        if name.encrypted && self.identities.is_empty() {
+            let problem = "is encrypted, and no identity is named".to_owned();
+            return Err(RestoreError::Differs { file: stored.to_owned(), problem });
         }
+        Ok(name.encrypted.then(|| self.identities.clone()))
     }
 }
 

@@ -37,7 +37,7 @@ pub async fn choose(
     wanted: Option<&BackupId>,
     has: impl Fn(&Whole) -> Result<(), String>,
 ) -> Result<Base, RewindError> {
-    let archive = Archive::new(repository.place().clone());
+    let archive = repository.archive();
     let backups = match wanted {
         Some(id) => vec![repository.find(id).await?],
         None => repository.list().await?,

@@ -17,7 +17,6 @@ use super::stretch::{Cursor, End, Feed, Taker};
 use crate::repository::Repository;
 use crate::restore::survey::{self, Survey};
 use crate::restore::{Selection, Source};
-use crate::seal::Key;
 
 /// How far up parents of parents are followed.
 const DEPTH_MAX: usize = 16;
@@ -71,7 +70,6 @@ impl Watch {
     pub(crate) async fn new(
         repository: &Repository,
         base: &Base,
-        key: Option<&Key>,
         (database, survey): (&str, Option<&Survey>),
     ) -> Result<Self, RewindError> {
         let mut watch = Self::default();
@@ -97,7 +95,7 @@ impl Watch {
             if next.is_empty() {
                 break;
             }
-            children = definitions(repository, base, key, &next).await?;
+            children = definitions(repository, base, &next).await?;
             watch.learn(&children);
         }
         Ok(watch)
@@ -263,10 +261,9 @@ fn text(create: &SqlText) -> String {
 async fn definitions(
     repository: &Repository,
     base: &Base,
-    key: Option<&Key>,
     wanted: &BTreeSet<(String, String)>,
 ) -> Result<Vec<(String, String, String)>, RewindError> {
-    let source = Source::in_place(repository.place().clone(), base.id.as_str(), key).await?;
+    let source = repository.source(base.id.as_str()).await?;
     let (Source::Folder(mut folder), Some(mut manifest)) = (source, Some(base.whole.manifest.clone())) else {
         return Ok(Vec::new());
     };

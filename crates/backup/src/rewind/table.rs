@@ -22,12 +22,8 @@ use super::point::Point;
 use super::replay::{Replayed, replay};
 use super::scratch::{Scratch, ask, quoted, run, string};
 use super::stretch::{Cursor, Feed};
-use crate::archive::Archive;
 use crate::repository::{BackupId, Repository, Whole};
-use crate::restore::{
-    self, Existing, Profile, RestoreOptions, Selection, Source, Survey, notes, session::Sessions,
-};
-use crate::seal::Key;
+use crate::restore::{self, Existing, Profile, RestoreOptions, Selection, Survey, notes, session::Sessions};
 
 /// Text of rows loaded in a second and bytes of logs read in a second, for estimates: two processors of a laptop.
 const LOADED_BYTES_A_SECOND: u64 = 15 << 20;
@@ -158,7 +154,6 @@ pub async fn prepare(
     repository: &Repository,
     target: &Target,
     (point, wanted): (&Point, Option<&BackupId>),
-    key: Option<&Key>,
     options: &TableOptions,
 ) -> Result<Prepared, RewindError> {
     let TableOptions { database, table, as_name, .. } = options;
@@ -171,13 +166,13 @@ pub async fn prepare(
     let base = choose(repository, point, wanted, |whole| has_table(whole, database, table)).await?;
     let record = base.whole.manifest.tables.iter().find(|it| it.database == *database && it.name == *table);
     let survey = match record {
-        Some(_) => Some(survey(repository, &base, key, options).await?),
+        Some(_) => Some(survey(repository, &base, options).await?),
         None => None,
     };
     let definitions = survey.as_ref().map(definitions).transpose()?.unwrap_or_default();
-    let archive = Archive::new(repository.place().clone());
+    let archive = repository.archive();
     let (feed, start) = Feed::new(&archive, &base, (database.clone(), table.clone())).await?;
-    let watch = Watch::new(repository, &base, key, (database, survey.as_ref())).await?;
+    let watch = Watch::new(repository, &base, (database, survey.as_ref())).await?;
     let cascades = cascade::scan(&feed, start, watch).await?;
     if !options.accepts_cascades && !cascades.is_empty() {
         return Err(RewindError::Cascades { table: format!("{database}.{table}"), cascades });
@@ -225,13 +220,8 @@ fn has_table(whole: &Whole, database: &str, table: &str) -> Result<(), String> {
     if is_meant { Ok(()) } else { Err(format!("{full} was not to be in it")) }
 }
 
-async fn survey(
-    repository: &Repository,
-    base: &Base,
-    key: Option<&Key>,
-    options: &TableOptions,
-) -> Result<Survey, RewindError> {
-    let source = Source::in_place(repository.place().clone(), base.id.as_str(), key).await?;
+async fn survey(repository: &Repository, base: &Base, options: &TableOptions) -> Result<Survey, RewindError> {
+    let source = repository.source(base.id.as_str()).await?;
     let name = ObjectName { database: Some(options.database.clone()), name: options.table.clone() };
     let selection = Selection { databases: Vec::new(), tables: vec![name] };
     let threads = options.threads;

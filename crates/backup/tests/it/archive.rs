@@ -14,6 +14,7 @@ use backup::archive::{
     Archive, ArchiveError, ArchiveNews, ArchiveOptions, Archived, CoverFrom, LogReader, Purge, RunReason,
     RunSegments, archive_follow, archive_once,
 };
+use backup::seal::Identities;
 use binlog::{ReadOptions, Tables, Value, Verb, walk};
 use blob::{Address, Place};
 use flavor::{GtidSet, Vendor};
@@ -32,6 +33,8 @@ pub(crate) struct Logged {
     cluster: ClusterState,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) lease: Duration,
+    /// What opens the archive, where it is encrypted.
+    pub(crate) opener: Option<Identities>,
 }
 
 impl Logged {
@@ -53,7 +56,7 @@ impl Logged {
         options.extra_config = all.iter().map(|line| (*line).to_owned()).collect();
         let cluster = lab.up(&options).await.unwrap();
         std::fs::create_dir(folder.path().join("place")).unwrap();
-        Self { lab, cluster, folder, lease: LEASE }
+        Self { lab, cluster, folder, lease: LEASE, opener: None }
     }
 
     pub(crate) fn target(&self, node: usize) -> Target {
@@ -65,7 +68,12 @@ impl Logged {
     }
 
     pub(crate) fn archive(&self) -> Archive {
-        Archive::new(Place::open(&Address::Folder(self.folder.path().join("place")), None).unwrap())
+        self.archive_of(self.opener.clone())
+    }
+
+    pub(crate) fn archive_of(&self, opener: Option<Identities>) -> Archive {
+        let place = Place::open(&Address::Folder(self.folder.path().join("place")), None).unwrap();
+        Archive::new(place).with_identities(opener.unwrap_or_default())
     }
 
     pub(crate) fn options(&self, node: usize) -> ArchiveOptions {

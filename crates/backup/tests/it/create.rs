@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backup::create::{CreateError, CreateOptions};
-use backup::seal::Key;
+use backup::seal::Identities;
 use dump::layout::Compression;
 use dump::manifest::{MANIFEST_NAME, Manifest, SnapshotMethod};
 use flavor::Vendor;
@@ -29,7 +29,6 @@ async fn fill(connection: &mut Connection, table: &str, rows: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "one story, told once for each way of writing files")]
 async fn real_a_dump_loads_by_hand_and_is_equal() {
     for vendor in vendors().await {
         for (compression, encrypted) in
@@ -53,13 +52,14 @@ async fn real_a_dump_loads_by_hand_and_is_equal() {
             // Small enough that both tables are cut, and statements too.
             options.chunk_bytes = 40_000;
             options.statement_bytes = 10_000;
-            options.key = encrypted.then(|| Key::parse(&"ab".repeat(32)).unwrap());
+            let identities = encrypted.then(Identities::generate);
+            options.recipients = identities.as_ref().map(Identities::recipients).unwrap_or_default();
             let properties = bench.folder.path().join("db.properties");
             std::fs::File::create(&properties).unwrap();
             options.control_plane_files = vec![properties.clone()];
             if !encrypted {
                 let refused = bench.create(&options).await.unwrap_err();
-                assert!(matches!(refused, CreateError::KeyNeeded), "{refused}");
+                assert!(matches!(refused, CreateError::RecipientNeeded), "{refused}");
                 options.control_plane_files.clear();
             }
             let manifest = bench.create(&options).await.unwrap();
@@ -72,18 +72,15 @@ async fn real_a_dump_loads_by_hand_and_is_equal() {
             assert!(manifest.coordinates.as_ref().unwrap().position > 4);
             let orders = manifest.tables.iter().find(|table| table.name == "orders").unwrap();
             assert!(orders.chunks.len() > 2, "{orders:?}");
-            let sealing = encrypted.then(|| {
-                let key = Key::parse(&"ab".repeat(32)).unwrap();
-                key.resume(manifest.encryption.as_ref().unwrap()).unwrap()
-            });
-            if let Some(sealing) = &sealing {
+            assert_eq!(manifest.recipients, options.recipients.names());
+            if let Some(identities) = &identities {
                 let kept = manifest.files.iter().find(|file| file.origin.is_some()).unwrap();
                 assert_eq!(kept.origin.as_ref().unwrap().path, properties.to_string_lossy());
-                assert_eq!(read(&folder, &kept.name, Some(sealing)), "");
+                assert_eq!(read(&folder, &kept.name, Some(identities)), "");
                 let stored = std::fs::read(folder.join(&orders.chunks[0].file)).unwrap();
                 assert!(!stored.windows(6).any(|bytes| bytes == b"INSERT"));
             }
-            let first = read(&folder, &orders.chunks[0].file, sealing.as_ref());
+            let first = read(&folder, &orders.chunks[0].file, identities.as_ref());
             assert!(
                 first.matches("INSERT INTO `orders` (`id`,`note`) VALUES\n(").count() > 1,
                 "{first:.300}"
@@ -92,7 +89,7 @@ async fn real_a_dump_loads_by_hand_and_is_equal() {
             let sums = "CHECKSUM TABLE shop.orders, shop.pairs, shop.empty";
             let before = connection.query(&Sql::plain(sums)).await.unwrap();
             run(&mut connection, &["DROP DATABASE shop"]).await;
-            load(&mut connection, &folder, sealing.as_ref()).await;
+            load(&mut connection, &folder, identities.as_ref()).await;
             let after = connection.query(&Sql::plain(sums)).await.unwrap();
             for (before, after) in before.iter().zip(&after) {
                 assert_eq!(before.text("Checksum"), after.text("Checksum"), "{vendor} {before:?}");

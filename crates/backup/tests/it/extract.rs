@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use backup::extract::{self, Extracted};
 use backup::restore::{RestoreError, Selection, Source};
+use backup::seal::Identities;
 use dump::{DumpReader, InventoryMaker};
 
 const DUMP: &str = "-- MySQL dump 10.13\n-- Host: localhost    Database: a\n/*!40101 SET NAMES utf8mb4 */;\n\
@@ -28,7 +29,7 @@ fn selection(tables: &[&str], databases: &[&str]) -> Selection {
 
 fn taken(path: &Path, selection: &Selection) -> Result<(Extracted, String), RestoreError> {
     let mut out = Vec::new();
-    let done = match Source::at_path(path, None)? {
+    let done = match Source::at_path(path, &Identities::default())? {
         Source::Plain(origin) => extract::plain(origin, selection, true, &mut out)?,
         Source::Folder(folder) => extract::folder(&folder, selection, 2, &mut out)?,
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backup::create::{CreateError, CreateOptions, Progress};
-use backup::seal::Sealing;
+use backup::seal::Identities;
 use blob::{Address, Place};
 use dump::layout::{BODY_END, Compression, FileName, Part, from_file};
 use dump::manifest::Manifest;
@@ -116,11 +116,11 @@ pub(crate) async fn value(connection: &mut Connection, sql: &str) -> String {
 }
 
 /// A stored file's text.
-pub(crate) fn read(folder: &Path, name: &str, sealing: Option<&Sealing>) -> String {
+pub(crate) fn read(folder: &Path, name: &str, identities: Option<&Identities>) -> String {
     let file = std::fs::File::open(folder.join(name)).unwrap();
     let parsed = FileName::parse(name).unwrap();
-    let opened: Box<dyn std::io::Read> = match sealing {
-        Some(sealing) if parsed.encrypted => Box::new(sealing.open(name, file).unwrap()),
+    let opened: Box<dyn std::io::Read> = match identities {
+        Some(identities) if parsed.encrypted => Box::new(identities.open(file).unwrap()),
         _ => Box::new(file),
     };
     let mut unpacked: Box<dyn std::io::Read> = match parsed.compression() {
@@ -134,7 +134,7 @@ pub(crate) fn read(folder: &Path, name: &str, sealing: Option<&Sealing>) -> Stri
 }
 
 /// Loads a backup as `myloader` does: a statement ends where a line ends in a semicolon.
-pub(crate) async fn load(connection: &mut Connection, folder: &Path, sealing: Option<&Sealing>) {
+pub(crate) async fn load(connection: &mut Connection, folder: &Path, identities: Option<&Identities>) {
     let mut files: Vec<(u8, FileName, String)> = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -155,7 +155,7 @@ pub(crate) async fn load(connection: &mut Connection, folder: &Path, sealing: Op
     files.sort();
     let mut real_names = BTreeMap::new();
     for (_, parsed, name) in &files {
-        let text = read(folder, name, sealing);
+        let text = read(folder, name, identities);
         if let Part::Database { database } = &parsed.part {
             let quoted = text.split('`').nth(1).unwrap().to_owned();
             real_names.insert(database.clone(), quoted);

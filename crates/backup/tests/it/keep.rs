@@ -16,7 +16,7 @@ fn repository(folder: &Path) -> Repository {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
 /// A backup with two files, as `create` leaves one.
@@ -40,7 +40,7 @@ async fn backup(repository: &Repository, id: &str, is_whole: bool) {
             "lower_case_table_names": 0, "max_allowed_packet_bytes": 16_777_216,
         },
         "coordinates": {"file": "binlog.000001", "position": 4, "gtid": "0-7-1"},
-        "method": "backup-stage", "compression": "zstd", "encryption": null,
+        "method": "backup-stage", "compression": "zstd",
         "options": {"threads": 1, "chunk_bytes": 1000, "statement_bytes": 1000},
         "files": [
             record("metadata", "metadata", files[0].1),

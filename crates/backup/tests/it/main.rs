@@ -9,6 +9,7 @@
 mod archive;
 mod archive_faults;
 mod archive_purge;
+mod archive_sealed;
 mod archivers;
 mod create;
 mod create_peers;

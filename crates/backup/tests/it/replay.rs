@@ -131,7 +131,6 @@ pub(crate) fn options() -> ServerRewindOptions {
         with_binlog: false,
         with_sums: true,
         fixes: Fix::ALL.into_iter().collect(),
-        key: None,
     }
 }
 

@@ -9,6 +9,7 @@ use backup::create::CreateOptions;
 use backup::restore::{
     Existing, Method, Profile, Progress, RestoreError, RestoreOptions, Restored, Selection, Source, restore,
 };
+use backup::seal::Identities;
 use dump::fix::Fix;
 use dump::tabledef::{TableDef, alter_add};
 use flavor::Vendor;
@@ -40,8 +41,9 @@ pub(crate) async fn load(
     options: &RestoreOptions,
 ) -> Result<Restored, RestoreError> {
     let path = path.to_owned();
-    let survey =
-        tokio::task::spawn_blocking(move || Source::at_path(&path, None)?.survey(&selection, 2, false));
+    let survey = tokio::task::spawn_blocking(move || {
+        Source::at_path(&path, &Identities::default())?.survey(&selection, 2, false)
+    });
     restore(survey.await.unwrap()?, &bench.target(), options, Arc::new(Progress::default())).await
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use backup::create::CreateOptions;
 use backup::restore::{Progress, RestoreError, RestoreOptions, Restored, Selection, Source, restore};
+use backup::seal::Identities;
 use flavor::Vendor;
 use server::Connection;
 
@@ -53,7 +54,7 @@ async fn with_accounts(
 ) -> Result<Restored, RestoreError> {
     let folder = folder.to_owned();
     let read = tokio::task::spawn_blocking(move || {
-        let source = Source::at_path(&folder, None)?;
+        let source = Source::at_path(&folder, &Identities::default())?;
         let accounts = source.accounts()?;
         Ok::<_, RestoreError>((accounts, source.survey(&Selection::default(), 2, false)?))
     });

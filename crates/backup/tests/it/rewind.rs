@@ -128,7 +128,7 @@ pub(crate) async fn rewind(
     options: &TableOptions,
 ) -> Result<Rewound, RewindError> {
     let repository = Repository::new(bench.place());
-    let mut prepared = prepare(&repository, &bench.target(), (point, None), None, options).await?;
+    let mut prepared = prepare(&repository, &bench.target(), (point, None), options).await?;
     build(&mut prepared, &bench.target(), options, &TableProgress::default()).await
 }
 
@@ -314,7 +314,7 @@ async fn real_a_rewind_starts_over_and_refuses_what_it_cannot_reach() {
         // A run that ends in the middle.
         let repository = Repository::new(bench.place());
         let (target, wanted) = (bench.target(), options("orders"));
-        let mut prepared = prepare(&repository, &target, (&unarchived, None), None, &wanted).await.unwrap();
+        let mut prepared = prepare(&repository, &target, (&unarchived, None), &wanted).await.unwrap();
         let progress = TableProgress::default();
         let half = build(&mut prepared, &target, &wanted, &progress);
         let is_restored = async {
@@ -366,7 +366,7 @@ async fn real_a_swap_takes_triggers_and_foreign_keys_over() {
         archive(&bench).await;
         let (repository, target, wanted) =
             (Repository::new(bench.place()), bench.target(), options("orders"));
-        let mut prepared = prepare(&repository, &target, (&point, None), None, &wanted).await.unwrap();
+        let mut prepared = prepare(&repository, &target, (&point, None), &wanted).await.unwrap();
         build(&mut prepared, &target, &wanted, &TableProgress::default()).await.unwrap();
         let mut writer = loader(&bench).await;
         let plan = plan_swap(&mut writer, "shop", ("orders_rewound", "orders"), prepared.definitions())

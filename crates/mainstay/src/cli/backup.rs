@@ -8,7 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use kill::Span;
 
 use super::ConnectArgs;
-use super::backup_keep::{BackupArchiveArgs, BackupListArgs, BackupPruneArgs, BackupVerifyArgs, KeptArgs};
+use super::backup_keep::{
+    BackupArchiveArgs, BackupKeygenArgs, BackupListArgs, BackupPruneArgs, BackupVerifyArgs, KeptArgs,
+    RecipientArgs,
+};
 use super::rehearse::RehearseArgs;
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +22,7 @@ pub(crate) enum BackupArgs {
     Rehearse(Box<RehearseArgs>),
     Prune(BackupPruneArgs),
     Archive(Box<BackupArchiveArgs>),
+    Keygen(BackupKeygenArgs),
 }
 
 /// Take a backup: a consistent dump of one moment, without blocking writers, in mydumper's layout.
@@ -28,16 +32,15 @@ pub(crate) enum BackupArgs {
 /// rows of two moments make no backup: it is taken anew.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay backup create                            as [backup] in the spec says\n  mainstay backup create --place /backups\n  mainstay backup create --place /backups --databases cloud,cloud_usage --label cloud --threads 4\n  mainstay backup create --place s3://backups/cloud --s3-endpoint https://s3.example --credentials-file /etc/mainstay/s3\n  mainstay backup create --place /backups --encryption-key-file /etc/mainstay/backup.key \\\n      --control-plane-file /etc/cloudstack/management/key --control-plane-file /etc/cloudstack/management/db.properties\n  mainstay backup create --place /backups --compress gzip      for a myloader before 0.11.3\n\nBy hand, file by file: zstdcat DB.TABLE.00000.sql.zst | mysql DB"
+    after_help = "Examples:\n  mainstay backup create                            as [backup] in the spec says\n  mainstay backup create --place /backups\n  mainstay backup create --place /backups --databases cloud,cloud_usage --label cloud --threads 4\n  mainstay backup create --place s3://backups/cloud --s3-endpoint https://s3.example --credentials-file /etc/mainstay/s3\n  mainstay backup create --place /backups --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p \\\n      --control-plane-file /etc/cloudstack/management/key --control-plane-file /etc/cloudstack/management/db.properties\n  mainstay backup create --place /backups --compress gzip      for a myloader before 0.11.3\n\nBy hand, file by file: zstdcat DB.TABLE.00000.sql.zst | mysql DB\nEncrypted: age -d -i IDENTITY-FILE DB.TABLE.00000.sql.zst.age | zstdcat | mysql DB"
 )]
 pub(crate) struct BackupCreateArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
     pub(crate) kept: KeptArgs,
-    /// File with the encryption key: 64 hexadecimal digits. Default: the spec's; without either, nothing is encrypted.
-    #[arg(long, value_name = "FILE", help_heading = "Where")]
-    pub(crate) encryption_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) seal: RecipientArgs,
     /// Last part of the backup's name. Default: the server's host name.
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Option<String>,
@@ -53,7 +56,7 @@ pub(crate) struct BackupCreateArgs {
     /// Keep no accounts and grants.
     #[arg(long, help_heading = "What")]
     pub(crate) no_accounts: bool,
-    /// Keep this file of the control plane too; needs a key. May be given several times. Default: those of the spec's
+    /// Keep this file of the control plane too; needs a recipient. May be given several times. Default: those of the spec's
     /// [cloudstack.properties], where they are on this host.
     #[arg(long, value_name = "FILE", help_heading = "What")]
     pub(crate) control_plane_file: Vec<PathBuf>,

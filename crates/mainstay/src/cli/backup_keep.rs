@@ -31,6 +31,31 @@ pub(crate) struct KeptArgs {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// To whom files are encrypted, as age does it (age-encryption.org).
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Encryption")]
+pub(crate) struct RecipientArgs {
+    /// Encrypt to this public key; its identity opens it. May be given several times. Default: the spec's; without any,
+    /// nothing is encrypted.
+    #[arg(long, value_name = "AGE1...")]
+    pub(crate) recipient: Vec<String>,
+    /// File with identities (AGE-SECRET-KEY-1...). Where there are no recipients, theirs are used. Default: the spec's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity_file: Option<PathBuf>,
+}
+
+/// Make an identity to open encrypted backups with, and show its public key: the recipient to encrypt them to.
+///
+/// The file is written as age-keygen writes it, mode 0600, and never over another one. Keep it away from the backups, and a
+/// copy of it: what is encrypted to it alone is lost with it. Hosts that only take backups need the public key alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mainstay backup keygen --out /etc/mainstay/secrets/backup-identity")]
+pub(crate) struct BackupKeygenArgs {
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
 /// Show the backups in a place, newest first: size, age, whether they are proven, where they stand.
 #[derive(Debug, Args)]
 #[command(
@@ -41,7 +66,7 @@ pub(crate) struct BackupListArgs {
     pub(crate) kept: KeptArgs,
 }
 
-/// Read backups back: every file, its length and its SHA-256.
+/// Read backups back: every file, its length and its SHA-256; with an identity, encrypted files are opened to their end.
 ///
 /// A backup that reads back is marked so, and one that no longer does loses its mark. Exit code 2: something is wrong.
 #[derive(Debug, Args)]
@@ -57,6 +82,9 @@ pub(crate) struct BackupVerifyArgs {
     /// Every backup.
     #[arg(long)]
     pub(crate) all: bool,
+    /// File with the identities that open encrypted backups. Default: the spec's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity_file: Option<PathBuf>,
 }
 
 /// Remove backups that no rule keeps, and what of the archive none that stays can use. A dry run unless --yes is given.
@@ -108,6 +136,8 @@ pub(crate) struct BackupArchiveArgs {
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
     pub(crate) kept: KeptArgs,
+    #[command(flatten)]
+    pub(crate) seal: RecipientArgs,
     /// Go on until stopped.
     #[arg(long, group = "what")]
     pub(crate) follow: bool,

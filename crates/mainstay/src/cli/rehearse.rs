@@ -25,9 +25,9 @@ pub(crate) struct RehearseArgs {
     /// Which backup. Default: the newest complete one.
     #[arg(long, value_name = "ID", help_heading = "What")]
     pub(crate) backup: Option<BackupId>,
-    /// File with the backup's encryption key. Default: the spec's.
+    /// File with the identities that open encrypted backups. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "What")]
-    pub(crate) encryption_key_file: Option<PathBuf>,
+    pub(crate) identity_file: Option<PathBuf>,
     /// Folder for the throwaway server. Default: where `mainstay lab` has its own.
     #[arg(long, value_name = "DIR", help_heading = "Throwaway server")]
     pub(crate) work_dir: Option<PathBuf>,

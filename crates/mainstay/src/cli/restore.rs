@@ -15,7 +15,7 @@ use super::ConnectArgs;
 /// last. Killed at any moment, the same command goes on where it stopped. Exit code 2: there is a dry run's plan.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay restore /backups/20261121T173000Z-shop --dry-run\n  mainstay restore dump.sql.gz --into shop --progress\n  mainstay restore /backups/mydumper --rename-database shop=shop_check --no-binlog\n  mainstay restore s3://backups/cloud/20261121T173000Z-cloud --profile cloudstack\n  mainstay restore 20261121T173000Z-cloud --accounts            of the spec's place, with its key\n  mainstay restore old-mysql.sql.zst --fix collation,definer"
+    after_help = "Examples:\n  mainstay restore /backups/20261121T173000Z-shop --dry-run\n  mainstay restore dump.sql.gz --into shop --progress\n  mainstay restore /backups/mydumper --rename-database shop=shop_check --no-binlog\n  mainstay restore s3://backups/cloud/20261121T173000Z-cloud --profile cloudstack\n  mainstay restore 20261121T173000Z-cloud --accounts            of the spec's place, with its identity\n  mainstay restore old-mysql.sql.zst --fix collation,definer"
 )]
 pub(crate) struct RestoreArgs {
     /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), a folder of mydumper's or of Mainstay's, s3://BUCKET/PREFIX/ID, or
@@ -77,9 +77,9 @@ pub(crate) struct RestoreArgs {
 /// What is needed to read a backup.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// File with the backup's encryption key. Default: the spec's.
+    /// File with the identities that open encrypted backups. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "Source")]
-    pub(crate) encryption_key_file: Option<PathBuf>,
+    pub(crate) identity_file: Option<PathBuf>,
     /// URL of the S3-compatible store, for s3:// sources. Credentials come from AWS_ACCESS_KEY_ID and the like.
     #[arg(long, value_name = "URL", help_heading = "Source")]
     pub(crate) s3_endpoint: Option<String>,

@@ -102,9 +102,9 @@ pub(crate) struct BaseArgs {
     /// The backup to begin with. Default: the newest from which the archive leads to the moment.
     #[arg(long, value_name = "ID", help_heading = "Where")]
     pub(crate) backup: Option<BackupId>,
-    /// File with the backup's encryption key. Default: the spec's.
+    /// File with the identities that open encrypted backups. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "Where")]
-    pub(crate) encryption_key_file: Option<PathBuf>,
+    pub(crate) identity_file: Option<PathBuf>,
 }
 
 fn table(text: &str) -> Result<(String, String), String> {

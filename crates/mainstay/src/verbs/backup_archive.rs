@@ -22,10 +22,12 @@ const LEASE: Duration = Duration::from_secs(15);
 
 pub(crate) async fn run(format: Format, args: &BackupArchiveArgs) -> Verb {
     let kept = open(&args.kept)?;
-    let archive = Archive::new(kept.place.clone());
+    let archive = Archive::new(kept.place.clone())
+        .with_identities(kept.identities(args.seal.identity_file.as_deref())?);
     if args.status {
         return status(format, args, &archive).await;
     }
+    let archive = archive.with_recipients(kept.recipients(&args.seal)?);
     let options = options(args, &kept)?;
     let archived = if args.follow {
         let stop = Box::pin(host::supervise::stop_signal()?);
@@ -172,6 +174,13 @@ impl fmt::Display for StatusReport {
         }
         if let Some(check) = &self.check {
             write!(f, "\nread back: {} pieces, {} of logs", check.segments, size(check.bytes))?;
+            if check.unopened > 0 {
+                write!(
+                    f,
+                    "\n{} of them are encrypted and were not opened: no identity is named",
+                    check.unopened
+                )?;
+            }
             for problem in &check.problems {
                 write!(f, "\nDAMAGED: {problem}")?;
             }

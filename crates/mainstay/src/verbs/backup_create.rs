@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use backup::create::{CreateError, CreateOptions, Progress, ProgressCounts, Throttle, create};
 use backup::physical;
-use backup::seal::Key;
+use backup::seal::Recipients;
 use dump::layout::Compression;
 use dump::manifest::{BackupKind, Manifest};
 use serde::Serialize;
@@ -70,7 +70,7 @@ impl Created {
 pub(crate) async fn run(format: Format, args: &BackupCreateArgs) -> Verb {
     let begun = Instant::now();
     let kept = open(&args.kept)?;
-    let options = options(args, kept.key(args.encryption_key_file.as_deref())?)?;
+    let options = options(args, kept.recipients(&args.seal)?)?;
     let target = target(&args.connect)?;
     let place = kept.place;
     let progress = Arc::new(Progress::default());
@@ -99,7 +99,7 @@ pub(crate) async fn run(format: Format, args: &BackupCreateArgs) -> Verb {
     Ok(Outcome::Good)
 }
 
-fn options(args: &BackupCreateArgs, key: Option<Key>) -> Result<CreateOptions, Failure> {
+fn options(args: &BackupCreateArgs, recipients: Recipients) -> Result<CreateOptions, Failure> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut options = CreateOptions::new(args.label.clone().unwrap_or_else(host::users::hostname));
     options.databases.clone_from(&args.databases);
@@ -112,8 +112,8 @@ fn options(args: &BackupCreateArgs, key: Option<Key>) -> Result<CreateOptions, F
         CompressArg::None => Compression::None,
     };
     options.level = args.level;
-    options.control_plane_files = control_plane_files(args, key.is_some())?;
-    options.key = key;
+    options.control_plane_files = control_plane_files(args, !recipients.is_empty())?;
+    options.recipients = recipients;
     options.chunk_bytes = args.chunk_mib << 20;
     options.without_coordinates = args.without_coordinates;
     options.accounts = !args.no_accounts;
@@ -124,9 +124,9 @@ fn options(args: &BackupCreateArgs, key: Option<Key>) -> Result<CreateOptions, F
     Ok(options)
 }
 
-/// What the spec says belongs to the control plane on this host, unless files are named. Without a key they are not
-/// kept, which is said: their absence is noticed on the worst day.
-fn control_plane_files(args: &BackupCreateArgs, has_key: bool) -> Result<Vec<PathBuf>, Failure> {
+/// What the spec says belongs to the control plane on this host, unless files are named. Without a recipient they are
+/// not kept, which is said: their absence is noticed on the worst day.
+fn control_plane_files(args: &BackupCreateArgs, is_encrypted: bool) -> Result<Vec<PathBuf>, Failure> {
     let from = SpecArgs { config: args.kept.config.clone(), node: None };
     if !args.control_plane_file.is_empty() || !context::is_there(&from) {
         return Ok(args.control_plane_file.clone());
@@ -134,10 +134,10 @@ fn control_plane_files(args: &BackupCreateArgs, has_key: bool) -> Result<Vec<Pat
     let properties = context::load(&from)?.spec.cloudstack.and_then(|cloudstack| cloudstack.properties);
     let named = properties.map(|properties| vec![properties.file, properties.key_file]).unwrap_or_default();
     let here: Vec<PathBuf> = named.into_iter().filter(|path| path.exists()).collect();
-    if !here.is_empty() && !has_key {
+    if !here.is_empty() && !is_encrypted {
         output::message(
-            "warning: the control plane's key and db.properties are not kept, as there is no encryption key: \
-             set encryption_key_file in [backup]",
+            "warning: the control plane's key and db.properties are not kept, as nothing is encrypted: \
+             set recipients in [backup]",
         );
         return Ok(Vec::new());
     }

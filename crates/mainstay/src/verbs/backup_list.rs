@@ -68,7 +68,7 @@ fn line(backup: &Listed, now: Timestamp) -> Line {
         server: manifest.map(|manifest| format!("{} {}", manifest.server.host, manifest.server.version)),
         stored_bytes: manifest.map(dump::manifest::Manifest::stored_bytes),
         rows: manifest.map(dump::manifest::Manifest::rows),
-        is_encrypted: manifest.is_some_and(|manifest| manifest.encryption.is_some()),
+        is_encrypted: manifest.is_some_and(|manifest| !manifest.recipients.is_empty()),
         proof,
         proven: mark.map(|mark| mark.at),
         log: at.map(|at| at.file.clone()),

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use backup::seal::Key;
+use backup::seal::{Identities, Recipients};
 use blob::{Address, BlobError, Credentials, Place, S3Store};
 use secrecy::{ExposeSecret as _, SecretString};
 use spec::Backup;
 
-use crate::cli::{KeptArgs, SpecArgs};
+use crate::cli::{KeptArgs, RecipientArgs, SpecArgs};
 use crate::context;
 use crate::failure::Failure;
 
@@ -15,6 +15,8 @@ use crate::failure::Failure;
 const PEM_BYTES_MAX: usize = 4 << 20;
 /// A login's file is short.
 const CREDENTIALS_BYTES_MAX: usize = 64 << 10;
+/// Some hundreds of identities.
+const IDENTITIES_BYTES_MAX: usize = 64 << 10;
 
 /// A place, and what the spec says about it.
 #[derive(Debug)]
@@ -25,18 +27,41 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// The encryption key of the file that is named, else of the spec's.
-    pub(crate) fn key(&self, named: Option<&Path>) -> Result<Option<Key>, Failure> {
-        let of_spec = self.backup.as_ref().and_then(|backup| backup.encryption_key_file.as_deref());
-        named.or(of_spec).map(key).transpose()
+    /// What encrypted files are opened with: the identities of the file that is named, else of the spec's.
+    pub(crate) fn identities(&self, named: Option<&Path>) -> Result<Identities, Failure> {
+        match named {
+            Some(path) => identities(path),
+            None => identities_of(self.backup.as_ref()),
+        }
+    }
+
+    /// To whom is encrypted: to those that are named, else to the spec's, else to those whose identities are named.
+    pub(crate) fn recipients(&self, args: &RecipientArgs) -> Result<Recipients, Failure> {
+        let spec = self.backup.as_ref();
+        let texts = spec.map_or(&args.recipient, |backup| &backup.recipients);
+        let texts = if args.recipient.is_empty() { texts } else { &args.recipient };
+        let recipients = Recipients::parse(texts)
+            .map_err(|error| Failure::said(error, "`mainstay backup keygen` makes one with its identity"))?;
+        let of_spec = spec.and_then(|backup| backup.identity_file.as_deref());
+        match args.identity_file.as_deref().or(of_spec) {
+            Some(path) if recipients.is_empty() => Ok(identities(path)?.recipients()),
+            Some(_) | None => Ok(recipients),
+        }
     }
 }
 
-/// The encryption key in a file.
-pub(crate) fn key(path: &Path) -> Result<Key, Failure> {
-    let text = host::secrets::read(path)?;
-    Key::parse(text.expose_secret())
-        .map_err(|error| Failure::said(error, format!("check {}", path.display())))
+/// The identities in a file.
+pub(crate) fn identities(path: &Path) -> Result<Identities, Failure> {
+    let text = host::secrets::read_lines(path, IDENTITIES_BYTES_MAX)?;
+    Identities::parse(&text).map_err(|error| Failure::said(error, format!("check {}", path.display())))
+}
+
+/// Those that the spec names, where this host has them: one spec is for all hosts, and not all are to open backups.
+pub(crate) fn identities_of(backup: Option<&Backup>) -> Result<Identities, Failure> {
+    match backup.and_then(|backup| backup.identity_file.as_deref()) {
+        Some(path) if path.exists() => identities(path),
+        Some(_) | None => Ok(Identities::default()),
+    }
 }
 
 /// Opens the place that is named, else the spec's.

@@ -34,7 +34,8 @@ struct Report(Rehearsed);
 
 pub(crate) async fn run(format: Format, args: &RehearseArgs) -> Verb {
     let kept = open(&args.kept)?;
-    let repository = Repository::new(kept.place.clone());
+    let repository =
+        Repository::new(kept.place.clone()).with_identities(kept.identities(args.identity_file.as_deref())?);
     let (id, whole) = choose(&repository, args.backup.as_ref()).await.map_err(failure)?;
     let options = ServerRewindOptions {
         threads: threads(args.threads),
@@ -42,7 +43,6 @@ pub(crate) async fn run(format: Format, args: &RehearseArgs) -> Verb {
         with_sums: true,
         // Accounts are not restored, so their objects need others; everything else is of the same vendor.
         fixes: BTreeSet::from(Fix::ALL),
-        key: kept.key(args.encryption_key_file.as_deref())?,
     };
     let root = match &args.work_dir {
         Some(folder) => folder.clone(),

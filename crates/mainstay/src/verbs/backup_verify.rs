@@ -20,7 +20,9 @@ struct Report {
 }
 
 pub(crate) async fn run(format: Format, args: &BackupVerifyArgs) -> Verb {
-    let repository = Repository::new(open(&args.kept)?.place);
+    let kept = open(&args.kept)?;
+    let identities = kept.identities(args.identity_file.as_deref())?;
+    let repository = Repository::new(kept.place).with_identities(identities);
     let mut unusable = Vec::new();
     let ids: Vec<BackupId> = match &args.id {
         Some(id) => vec![id.clone()],
@@ -70,6 +72,9 @@ impl fmt::Display for Report {
                 writeln!(f, "{}: {files} files, {bytes}, read back as written", backup.id)?;
             } else {
                 writeln!(f, "{}: {} files are damaged, {files} are well", backup.id, backup.problems.len())?;
+            }
+            if backup.unopened > 0 {
+                writeln!(f, "  {} are encrypted and were not opened: no identity is named", backup.unopened)?;
             }
             for problem in &backup.problems {
                 writeln!(f, "  {}: {}", problem.file, problem.problem)?;

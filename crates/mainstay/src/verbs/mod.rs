@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod apply;
 pub(crate) mod backup_archive;
 pub(crate) mod backup_create;
+pub(crate) mod backup_keygen;
 pub(crate) mod backup_list;
 mod backup_place;
 pub(crate) mod backup_prune;

@@ -10,7 +10,7 @@ use backup::repository::BackupId;
 use backup::restore::{
     Existing, Method, Profile, Progress, RestoreError, RestoreOptions, Restored, Selection, Source, restore,
 };
-use backup::seal::Key;
+use backup::seal::{Identities, SealError};
 use blob::{Address, Credentials, Place, S3Store};
 use dump::fix::Fix;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::cli::{KeptArgs, MethodArg, ProfileArg, RestoreArgs, SpecArgs, StoreAr
 use crate::context;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
-use crate::verbs::backup_place::{key, open};
+use crate::verbs::backup_place::{identities, identities_of, open};
 use crate::verbs::facts::target;
 
 const STORE_SCHEME: &str = "s3://";
@@ -159,18 +159,17 @@ pub(crate) fn threads(asked: Option<u16>) -> usize {
     asked.map_or((processors + 1).min(16), usize::from)
 }
 
-/// What is named: a file or folder, an `s3://` address, or a backup of the spec's place. Its key: the one named, else
+/// What is named: a file or folder, an `s3://` address, or a backup of the spec's place. Its identity: the one named, else
 /// the spec's, which is looked for only when the backup turns out to be encrypted.
 pub(crate) async fn source(name: &str, args: &StoreArgs) -> Result<Source, Failure> {
     let named = named(name, args)?;
-    let asked = args.encryption_key_file.as_deref().map(key).transpose()?;
-    let is_asked = asked.is_some();
-    match read(&named, asked).await {
-        Err(RestoreError::NoKey { place }) if !is_asked && context::is_there(&spec_args(args)) => {
-            let backup = context::load(&spec_args(args))?.spec.backup;
-            let of_spec = backup.and_then(|backup| backup.encryption_key_file);
-            let path = of_spec.ok_or_else(|| failure(RestoreError::NoKey { place }))?;
-            read(&named, Some(key(&path)?)).await.map_err(failure)
+    let asked = args.identity_file.as_deref().map(identities).transpose()?.unwrap_or_default();
+    match read(&named, &asked).await {
+        Err(RestoreError::Sealed { source: SealError::NoIdentity { .. }, .. })
+            if context::is_there(&spec_args(args)) =>
+        {
+            let of_spec = identities_of(context::load(&spec_args(args))?.spec.backup.as_ref())?;
+            read(&named, &of_spec).await.map_err(failure)
         }
         done => done.map_err(failure),
     }
@@ -202,10 +201,10 @@ fn named(name: &str, args: &StoreArgs) -> Result<Named, Failure> {
     Ok(Named::Backup(kept.place, name.to_owned()))
 }
 
-async fn read(named: &Named, key: Option<Key>) -> Result<Source, RestoreError> {
+async fn read(named: &Named, identities: &Identities) -> Result<Source, RestoreError> {
     match named {
-        Named::Path(path) => Source::at_path(path, key.as_ref()),
-        Named::Backup(place, id) => Source::in_place(place.clone(), id, key.as_ref()).await,
+        Named::Path(path) => Source::at_path(path, identities),
+        Named::Backup(place, id) => Source::in_place(place.clone(), id, identities).await,
     }
 }
 

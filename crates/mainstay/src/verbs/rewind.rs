@@ -46,10 +46,10 @@ pub(crate) async fn run(format: Format, args: &RewindArgs) -> Verb {
     let options = options(args)?;
     let target = target(&args.connect)?;
     let kept = crate::verbs::backup_place::open(&args.kept)?;
-    let key = kept.key(args.base.encryption_key_file.as_deref())?;
-    let repository = Repository::new(kept.place);
+    let identities = kept.identities(args.base.identity_file.as_deref())?;
+    let repository = Repository::new(kept.place).with_identities(identities);
     let base = (&point, args.base.backup.as_ref());
-    let mut prepared = prepare(&repository, &target, base, key.as_ref(), &options).await.map_err(failed)?;
+    let mut prepared = prepare(&repository, &target, base, &options).await.map_err(failed)?;
     let mut done = Done {
         dry_run: args.dry_run,
         plan: prepared.plan.clone(),

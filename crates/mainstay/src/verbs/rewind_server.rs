@@ -54,7 +54,8 @@ struct Done {
 pub(crate) async fn run(format: Format, args: &RewindArgs, into: &str) -> Verb {
     let begun = Instant::now();
     let kept = open(&args.kept)?;
-    let repository = Repository::new(kept.place.clone());
+    let repository = Repository::new(kept.place.clone())
+        .with_identities(kept.identities(args.base.identity_file.as_deref())?);
     let point = match args.to.to.as_deref() {
         Some("end") => Point::End,
         Some(_) | None => point(&args.to)?,
@@ -75,7 +76,6 @@ pub(crate) async fn run(format: Format, args: &RewindArgs, into: &str) -> Verb {
         with_binlog: false,
         with_sums: true,
         fixes: Fix::ALL.into_iter().collect(),
-        key: kept.key(args.base.encryption_key_file.as_deref())?,
     };
     let (restoring, replaying) = (Arc::new(restore::Progress::default()), Arc::new(Progress::default()));
     let work = rewind_server(&repository, &base, &target, &options, &restoring, &replaying);

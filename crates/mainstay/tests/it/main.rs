@@ -30,4 +30,5 @@ mod real_properties;
 mod real_restore;
 mod real_rewind;
 mod real_rewind_server;
+mod real_sealed;
 mod real_secrets;

@@ -1,11 +1,10 @@
-//! `mainstay restore` as its user runs it: killed and run again, and an encrypted backup by the spec alone.
+//! `mainstay restore` as its user runs it: killed and run again.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Ran, servers, write, write_secret};
-use crate::real_binlog::logging;
+use crate::bench::{Bench, servers, write};
 
 /// Rows of the large table, in statements of so many.
 const ROWS: u32 = 60_000;
@@ -118,75 +117,4 @@ fn real_a_killed_restore_loses_and_doubles_nothing() {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-#[test]
-fn real_an_encrypted_backup_is_read_by_the_spec_alone() {
-    for server in servers() {
-        let bench = logging(server, "");
-        let folder = bench.folder.path();
-        let (place, key) = (folder.join("place"), folder.join("backup.key"));
-        std::fs::create_dir(&place).unwrap();
-        write_secret(&key, &format!("{}\n", "5c".repeat(32)));
-        let spec = std::fs::read_to_string(bench.spec()).unwrap();
-        let (place, key) = (text(&place), text(&key));
-        write(
-            &bench.spec(),
-            &format!("{spec}\n[backup]\nplace = {place:?}\nencryption_key_file = {key:?}\n"),
-        );
-        let (spec, socket) = (text(&bench.spec()), text(&bench.node_path("socket")));
-        let by_spec = |args: &[&str]| -> Ran { bench.run(&[args, &["--config", &spec]].concat()) };
-
-        bench.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v VARCHAR(40)); \
-             INSERT INTO shop.t VALUES (1, 'the plain word'), (2, NULL); CREATE USER clerk@localhost IDENTIFIED BY 'hush'; \
-             GRANT SELECT ON shop.* TO clerk@localhost");
-        let sum = bench.sql("CHECKSUM TABLE shop.t");
-        let created =
-            by_spec(&["--json", "backup", "create", "--quiet", "--databases", "shop", "--socket", &socket]);
-        let id = created.json(0)["id"].as_str().unwrap().to_owned();
-        let stored = format!("{place}/{id}");
-        for entry in std::fs::read_dir(&stored).unwrap() {
-            let path = entry.unwrap().path();
-            let bytes = std::fs::read(&path).unwrap();
-            assert!(memchr_of(&bytes, b"the plain word").is_none(), "{}", path.display());
-        }
-        assert_eq!(by_spec(&["backup", "verify"]).code, Some(0));
-
-        // Without the spec there is no key, which is said before anything is done.
-        let keyless = bench.run(&["restore", &stored, "--socket", &socket]);
-        assert!(keyless.code == Some(1) && keyless.err.contains("--encryption-key-file"), "{keyless:?}");
-        let out = text(&folder.join("t.sql"));
-        let extracted = by_spec(&["extract", &id, "--table", "shop.t", "-o", &out]);
-        assert_eq!(extracted.code, Some(0), "{extracted:?}");
-        assert!(std::fs::read_to_string(&out).unwrap().contains("the plain word"));
-
-        bench.sql("DROP DATABASE shop; DROP USER clerk@localhost");
-        let dry = by_spec(&["restore", &stored, "--socket", &socket, "--dry-run"]);
-        assert_eq!(dry.code, Some(2), "{dry:?}");
-        let done = by_spec(&["restore", &id, "--accounts", "--socket", &socket]);
-        assert_eq!(done.code, Some(0), "{done:?}");
-        assert!(
-            done.out.contains("account: 'clerk'@'localhost'") && !done.out.contains("IDENTIFIED"),
-            "{done:?}"
-        );
-        assert_eq!(bench.sql("CHECKSUM TABLE shop.t"), sum, "{server}");
-        assert!(bench.sql("SHOW GRANTS FOR clerk@localhost").contains("SELECT ON `shop`"), "{server}");
-
-        // A file that is another than it was stays unread.
-        let rows = std::fs::read_dir(&stored).unwrap().map(|entry| entry.unwrap().path());
-        let rows = rows.into_iter().find(|path| text(path).contains("shop.t.00000")).unwrap();
-        let mut bytes = std::fs::read(&rows).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::File::create(&rows)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, &bytes))
-            .unwrap();
-        let broken = by_spec(&["restore", &id, "--rename-database", "shop=again", "--socket", &socket]);
-        assert!(broken.code == Some(1) && broken.err.contains("shop.t.00000"), "{broken:?}");
-        assert!(!bench.sql("SHOW DATABASES").contains("again"));
-    }
-}
-
-fn memchr_of(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
 }

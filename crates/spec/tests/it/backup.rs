@@ -32,7 +32,7 @@ fn a_place_is_enough() {
 fn every_word_becomes_what_it_says() {
     let full = backup(
         "place = \"s3://backups/zone1\"\ns3_endpoint = \"https://s3.example\"\ns3_region = \"eu\"\n\
-         s3_ca_file = \"/ca.pem\"\ncredentials_file = \"/s3\"\nencryption_key_file = \"/key\"\nkeep_last = 1\n\
+         s3_ca_file = \"/ca.pem\"\ncredentials_file = \"/s3\"\nrecipients = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]\nidentity_file = \"/key\"\nkeep_last = 1\n\
          keep_hourly = 2\nkeep_daily = 3\nkeep_weekly = 4\nkeep_monthly = 5\nrewind_days = 6\n\
          archive_segment_seconds = 7\narchive_purge_after = \"3d\"\n",
     );
@@ -43,7 +43,8 @@ fn every_word_becomes_what_it_says() {
         s3_path_style: true,
         s3_ca_file: Some("/ca.pem".into()),
         credentials_file: Some("/s3".into()),
-        encryption_key_file: Some("/key".into()),
+        recipients: vec!["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p".to_owned()],
+        identity_file: Some("/key".into()),
         keep_last: 1,
         keep_hourly: 2,
         keep_daily: 3,
@@ -64,6 +65,7 @@ fn what_cannot_be_is_said() {
         ("place = \"s3://key:secret@bucket\"", "credentials_file"),
         ("place = \"/b\"\ns3_endpoint = \"s3.example\"", "https://"),
         ("place = \"/b\"\nkeep_daily = -1", "out of range"),
+        ("place = \"/b\"\nrecipients = [\"age1ql3z7\"]", "58 letters"),
         ("place = \"/b\"\nkeep_dayly = 1", "keep_daily"),
         ("place = \"/b\"\narchive_segment_seconds = 0", "out of range"),
         ("place = \"/b\"\narchive_purge_after = \"soon\"", "soon"),

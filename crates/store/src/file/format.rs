@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use base16ct::lower::encode_string;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -59,5 +60,5 @@ pub(super) fn decode(content: &[u8]) -> Result<Snapshot, String> {
 }
 
 fn checksum(body: &str) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    encode_string(&Sha256::digest(body))
 }
