@@ -55,9 +55,9 @@ async fn when(vendor: Vendor) {
         assert!(report.is_equal(), "{report}");
         assert_eq!(ways(&report), all(Way::ChecksumTable), "{report}");
         assert!(report.tables.iter().all(|table| table.pieces == 0), "{report:?}");
-        // The server's estimate, which is none of ours.
+        // The server's own estimate. FLUSH TABLES, which MySQL's snapshot needs, makes it forget what it counted.
         let rows = report.tables.iter().find(|table| table.table.table == "large").unwrap().rows;
-        assert!((8_000..32_000).contains(&rows), "{rows}");
+        assert!(method == Method::Exact || (8_000..32_000).contains(&rows), "{rows}: {report}");
         let told = report.to_string();
         assert!(told.contains("5 of the equal tables by CHECKSUM TABLE"), "{told}");
 
