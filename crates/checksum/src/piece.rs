@@ -297,6 +297,16 @@ mod tests {
             small.learn(small.amount(), 1);
         }
         assert_eq!(small.amount(), 1_000_000 / PIECES_MIN);
+        let mut bytes = Pace::of_bytes(500);
+        assert_eq!(bytes.amount(), 500 * BYTES_A_MS_FIRST);
+        bytes.learn(16_384, 1);
+        assert_eq!(bytes.amount(), 500 * BYTES_A_MS_FIRST, "a small table says nothing");
+        bytes.learn(200 << 20, 2_000);
+        assert_eq!(bytes.amount(), 125 * BYTES_A_MS_FIRST, "not below a fourth at once");
+        bytes.learn(100 << 20, 1_000);
+        assert_eq!(bytes.amount(), 50 << 20);
+        bytes.learn(40 << 20, 40);
+        assert_eq!(bytes.amount(), 200 << 20, "not above four times at once");
     }
 
     proptest! {
