@@ -357,8 +357,8 @@ impl fmt::Display for Report {
         if looked_equal > 0 {
             write!(
                 f,
-                "\n{looked_equal} of the equal tables by CHECKSUM TABLE, the others in pieces; it does not see every \
-                 difference, --thorough does"
+                "\n{looked_equal} of the equal tables by CHECKSUM TABLE, which does not see every difference; \
+                 --thorough sums row by row"
             )?;
         }
         Ok(())
