@@ -17,7 +17,7 @@ use crate::{Progress, Stage};
 
 /// How many times the time it should take a look may take before it is given up: how large a table is, servers only
 /// estimate.
-const OVERRUN: u64 = 4;
+const OVERRUN: u64 = 10;
 /// Looks while rows change: one of them may meet a moment in which both sides are the same.
 const LOOKS: usize = 2;
 
