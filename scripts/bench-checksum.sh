@@ -42,23 +42,33 @@ percona() {
     --no-check-binlog-format --quiet >/dev/null
 }
 
-timed() {
-  local name=$1
-  shift
-  "$@"
-  for _ in $(seq "$rounds"); do
-    local began
-    began=$(date +%s%N)
-    "$@"
-    echo $((($(date +%s%N) - began) / 1000000))
-  done | sort -n | awk -v name="$name" '{ at[NR] = $1 } END { printf "%-42s %6d ms (%d to %d)\n", name, at[int((NR + 1) / 2)], at[1], at[NR] }'
+names=() commands=()
+peer() {
+  names+=("$1")
+  commands+=("$2")
 }
-
-timed "CHECKSUM TABLE on the source" checksum_table "$source"
-timed "CHECKSUM TABLE on both at once" both
-timed "mainstay checksum" compare
-timed "mainstay checksum --static" compare --static
+peer "CHECKSUM TABLE on the source" "checksum_table $source"
+peer "CHECKSUM TABLE on both at once" both
+peer "mainstay checksum" compare
+peer "mainstay checksum --static" "compare --static"
+peer "mainstay checksum --exact" "compare --exact"
+peer "mainstay checksum --thorough" "compare --thorough"
 # It needs STATEMENT format, and does the source's half alone here: what the replica then does is not in its time.
 if [ "$server" = mariadb ] && command -v pt-table-checksum >/dev/null; then
-  timed "pt-table-checksum, the source's half" percona
+  peer "pt-table-checksum, the source's half" percona
 fi
+
+echo "load before: $(cut -d ' ' -f 1-3 /proc/loadavg)"
+# In turns, so that what else the machine does meets all alike. The first round only warms up.
+for round in $(seq 0 "$rounds"); do
+  for at in "${!names[@]}"; do
+    began=$(date +%s%N)
+    ${commands[at]}
+    if [ "$round" -gt 0 ]; then echo $((($(date +%s%N) - began) / 1000000)) >>"$folder/$at"; fi
+  done
+done
+for at in "${!names[@]}"; do
+  sort -n "$folder/$at" | awk -v name="${names[at]}" \
+    '{ at[NR] = $1 } END { printf "%-42s %6d ms (%d to %d)\n", name, at[int((NR + 1) / 2)], at[1], at[NR] }'
+done
+echo "load after: $(cut -d ' ' -f 1-3 /proc/loadavg)"

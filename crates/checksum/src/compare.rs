@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use flavor::Capability;
+use futures_util::future::try_join;
 
 use crate::error::ChecksumError;
 use crate::exact;
 use crate::node::{Login, Node};
 use crate::pair::{Both, Pair};
+use crate::piece::Pace;
 use crate::repair::Repairs;
-use crate::report::{Method, Report, TableReport, Verdict};
+use crate::report::{Method, Report, TableReport, Verdict, Way};
 use crate::settle::Settling;
 use crate::sum::Sums;
 use crate::table::{Shape, Table, TableName};
@@ -30,8 +32,9 @@ pub async fn compare(
     let began = Instant::now();
     let mut tables = Vec::new();
     for target in targets {
-        let mut pair =
-            Pair { source: Node::open(source).await?, target: Node::open(target).await?, options, observer };
+        let (source, target) = try_join(Node::open(source), Node::open(target)).await?;
+        let looks = Pace::of_bytes(options.chunk_ms);
+        let mut pair = Pair { source, target, options, observer, looks };
         if options.method == Method::Exact {
             let compared = Box::pin(exact::compare(&mut pair)).await;
             tables.extend(compared?);
@@ -78,7 +81,7 @@ impl Pair<'_> {
 
     /// Brings both sessions back after a table that failed: half a transaction may be left of it, and the other side's
     /// question was dropped. A snapshot that is gone cannot be had again.
-    async fn mend(&mut self, error: ChecksumError) -> Result<ChecksumError, ChecksumError> {
+    pub(crate) async fn mend(&mut self, error: ChecksumError) -> Result<ChecksumError, ChecksumError> {
         if self.method() == Method::Optimistic {
             self.source.end_transaction().await?;
         }
@@ -93,8 +96,7 @@ impl Pair<'_> {
     /// Compares every table asked for.
     pub(crate) async fn tables(&mut self) -> Result<Vec<TableReport>, ChecksumError> {
         self.observer.progress(&Progress { target: self.target.name.clone(), ..Progress::default() });
-        let (ours, theirs) =
-            futures_util::future::try_join(self.source.tables(), self.target.tables()).await?;
+        let (ours, theirs) = try_join(self.source.tables(), self.target.tables()).await?;
         let seen = select(ours, theirs, self.options);
         if seen.is_empty() {
             return Err(ChecksumError::NothingSeen { node: self.source.name.clone() });
@@ -141,6 +143,10 @@ impl Pair<'_> {
         progress: &Progress,
     ) -> Result<TableReport, ChecksumError> {
         let mut report = TableReport::new(&ours.name, &self.target.name);
+        if self.looks_equal(ours, theirs, progress).await? {
+            (report.way, report.rows) = (Some(Way::ChecksumTable), ours.rows_estimate);
+            return Ok(report);
+        }
         let same_vendor = self.source.flavor().vendor == self.target.flavor().vendor;
         let shape = Shape::new(ours, theirs, same_vendor);
         report.notes.clone_from(&shape.notes);
@@ -180,6 +186,7 @@ impl Pair<'_> {
             target: Sums::new(&shape.target, goes_on).map_err(crate::piece::PieceError::from)?,
         };
         let passed = self.pass(&both, shape.is_ordered, ours.rows_estimate, progress).await?;
+        report.way = Some(Way::Pieces);
         report.rows = passed.rows;
         report.pieces = passed.pieces;
         report.looked_at_again = u64::try_from(passed.suspects.len()).unwrap_or(u64::MAX);

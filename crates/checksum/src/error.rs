@@ -104,9 +104,12 @@ impl ChecksumError {
     pub(crate) fn is_of_table(&self) -> bool {
         let Self::Server { source, .. } = self else { return false };
         // ER_BAD_FIELD, ER_NO_SUCH_TABLE, ER_KEY_DOES_NOT_EXITS, ER_LOCK_WAIT_TIMEOUT, ER_TABLE_DEF_CHANGED,
-        // ER_LOCK_DEADLOCK, ER_TABLEACCESS_DENIED, ER_NO_SUCH_TABLE_IN_ENGINE, ER_CRASHED_ON_USAGE.
+        // ER_LOCK_DEADLOCK, ER_TABLEACCESS_DENIED, ER_NO_SUCH_TABLE_IN_ENGINE, ER_CRASHED_ON_USAGE,
+        // ER_TABLESPACE_MISSING, ER_TABLESPACE_DISCARDED.
         let code = source.code();
-        matches!(code, Some(1054 | 1142 | 1145 | 1146 | 1176 | 1194 | 1205 | 1213 | 1412 | 1932))
-            || matches!(source, ServerError::StatementTimeout { .. })
+        matches!(
+            code,
+            Some(1054 | 1142 | 1145 | 1146 | 1176 | 1194 | 1205 | 1213 | 1412 | 1812 | 1814 | 1932)
+        ) || matches!(source, ServerError::StatementTimeout { .. })
     }
 }

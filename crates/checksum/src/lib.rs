@@ -1,4 +1,4 @@
-//! Whether nodes hold the same data: chunks summed at one moment of both, and the rows that differ.
+//! Whether nodes hold the same data: tables and pieces of them summed at one moment of both, and the rows that differ.
 //!
 //! It changes nothing by itself.
 
@@ -15,13 +15,16 @@ mod report;
 mod settle;
 pub mod sum;
 pub mod table;
+mod whole;
 
 use std::time::Duration;
 
 pub use compare::compare;
 pub use error::ChecksumError;
 pub use node::Login;
-pub use report::{ColumnDifference, Method, Report, RowDifference, RowState, Shown, TableReport, Verdict};
+pub use report::{
+    ColumnDifference, Method, Report, RowDifference, RowState, Shown, TableReport, Verdict, Way,
+};
 pub use table::TableName;
 
 /// What is compared, and how.
@@ -37,6 +40,8 @@ pub struct Options {
     pub ignored: Vec<TableName>,
     /// Tables that have another name on the target.
     pub renamed: Vec<(TableName, TableName)>,
+    /// Whether every table is summed row by row, without a first look by `CHECKSUM TABLE`, which does not see all.
+    pub thorough: bool,
     /// How long one statement is to take, in milliseconds.
     pub chunk_ms: u64,
     /// How long the target may take to get where the source was.
@@ -61,6 +66,7 @@ impl Options {
             tables: Vec::new(),
             ignored: Vec::new(),
             renamed: Vec::new(),
+            thorough: false,
             chunk_ms: 500,
             lag_limit: Duration::from_secs(300),
             load_max: None,
@@ -102,7 +108,7 @@ pub struct Progress {
     pub target: String,
     /// What it is at.
     pub stage: Stage,
-    /// Rows summed so far.
+    /// Rows summed so far; those of a table summed as a whole as the source estimates.
     pub rows_done: u64,
     /// Rows there are, as the source estimates.
     pub rows_estimate: u64,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flavor::Flavor;
+use flavor::{Flavor, Vendor};
 use server::{Connection, Limits, Row, ServerError, Sql, Target};
 
 use crate::column::{Column, Kind};
@@ -46,8 +46,13 @@ impl Node {
             Connection::open(&login.target, &limits).await.map_err(ChecksumError::server(&login.name))?;
         let mut node = Self { name: login.name.clone(), connection };
         // Behind a DDL statement that waits, every other statement on the table would wait for it as well.
+        let fresh = match node.flavor().vendor {
+            Vendor::MariaDb => "",
+            // What it tells of a table's size is a day old otherwise.
+            Vendor::MySql => ", information_schema_stats_expiry = 0",
+        };
         node.run(&format!(
-            "SET SESSION lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}"
+            "SET SESSION lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}{fresh}"
         ))
         .await?;
         Ok(node)
@@ -86,9 +91,9 @@ impl Node {
         let mut tables = BTreeMap::new();
         let listed = self
             .ask(&format!(
-                "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, ENGINE AS e, TABLE_ROWS AS n \
-                 FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') \
-                 AND TABLE_SCHEMA NOT IN ({OWN})"
+                "SELECT TABLE_SCHEMA AS d, TABLE_NAME AS t, ENGINE AS e, TABLE_ROWS AS n, \
+                 DATA_LENGTH AS b FROM information_schema.TABLES \
+                 WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA NOT IN ({OWN})"
             ))
             .await?;
         for row in &listed {
@@ -98,6 +103,7 @@ impl Node {
                 columns: Vec::new(),
                 keys: Vec::new(),
                 rows_estimate: row.parsed("n").unwrap_or(0),
+                bytes: row.parsed("b"),
                 transactional: row.text("e").is_some_and(|engine| engine.eq_ignore_ascii_case("innodb")),
             };
             tables.insert(name, table);
@@ -146,6 +152,28 @@ impl Node {
             table.keys.retain(|key| key.columns.iter().all(is_firm));
         }
         Ok(())
+    }
+
+    /// What the server's own sum of a whole table is; none if it gives none.
+    pub(crate) async fn whole_sum(
+        &mut self,
+        table: &TableName,
+        limit: Duration,
+    ) -> Result<Option<u32>, ChecksumError> {
+        // Without EXTENDED, engines that keep a sum beside the rows would tell that one.
+        let table = table.quoted().map_err(crate::piece::PieceError::from)?;
+        let checksum = Sql::plain(format!("CHECKSUM TABLE {table} EXTENDED"));
+        let vendor = self.flavor().vendor;
+        let mut session = self.connection.with_limit(limit);
+        let rows = session.query(&checksum).await.map_err(ChecksumError::server(&self.name))?;
+        let sum = rows.first().and_then(|row| row.parsed("Checksum"));
+        if vendor == Vendor::MariaDb {
+            return Ok(sum);
+        }
+        // Where MySQL can read no further, it tells the sum so far, with a warning.
+        let warnings = Sql::plain("SELECT @@warning_count AS n");
+        let rows = session.query(&warnings).await.map_err(ChecksumError::server(&self.name))?;
+        Ok(sum.filter(|_| rows.first().and_then(|row| row.text("n")) == Some("0")))
     }
 
     pub(crate) async fn sum(&mut self, sums: &Sums, piece: &Piece) -> Result<Sum, ChecksumError> {

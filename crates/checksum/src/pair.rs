@@ -7,7 +7,7 @@ use futures_util::future::try_join;
 
 use crate::error::ChecksumError;
 use crate::node::{Listing, Node};
-use crate::piece::Piece;
+use crate::piece::{Pace, Piece};
 use crate::report::Method;
 use crate::sum::{Sum, Sums};
 use crate::{Observer, Options, Progress, Stage};
@@ -21,6 +21,8 @@ pub(crate) struct Pair<'o> {
     pub(crate) target: Node,
     pub(crate) options: &'o Options,
     pub(crate) observer: &'o dyn Observer,
+    /// How large a table may be for a first look at it as a whole, in bytes.
+    pub(crate) looks: Pace,
 }
 
 /// A table's expressions on both sides.

@@ -75,12 +75,12 @@ impl<'s> Cutter<'s> {
     async fn upper_end(&mut self, node: &mut Node) -> Result<Option<Key>, ChecksumError> {
         if let Some((least, greatest)) = self.ends {
             let after = self.after.as_ref().and_then(number).unwrap_or(least.saturating_sub(1));
-            if let Some(upto) = self.stride.next(after, self.pace.rows()) {
+            if let Some(upto) = self.stride.next(after, self.pace.amount()) {
                 return Ok((upto < greatest).then(|| key_of(upto)));
             }
         }
         let rest = Piece::behind(self.after.clone());
-        node.key_at(self.sums, &rest, self.pace.rows()).await
+        node.key_at(self.sums, &rest, self.pace.amount()).await
     }
 
     fn learn(&mut self, piece: &Piece, rows: u64, took_ms: u64) {
@@ -93,7 +93,7 @@ impl<'s> Cutter<'s> {
     }
 }
 
-fn millis(since: Instant) -> u64 {
+pub(crate) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -109,7 +109,7 @@ impl Pair<'_> {
         let (send, receive) = mpsc::channel(AHEAD);
         // The slower side sets the pace.
         let target_ms = AtomicU64::new(0);
-        let pace = Pace::new(self.options.chunk_ms, rows_estimate);
+        let pace = Pace::of_rows(self.options.chunk_ms, rows_estimate);
         let sending = Source {
             node: &mut self.source,
             sums: &both.source,

@@ -167,43 +167,56 @@ pub fn key_of(number: i128) -> Key {
     vec![Some(number.to_string().into_bytes())]
 }
 
-/// How many rows the next piece is to have, from how long the last one took: a piece should take the time given, and
-/// a table should have enough of them for both servers to work at once.
+/// How much the next statement is to read, from how long the last one took: it should take the time given.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     target_ms: u64,
-    rows: u64,
-    rows_max: u64,
+    amount: u64,
+    least: u64,
+    most: u64,
 }
 
-/// Pieces of a table at least, if it is large enough for it: while the last one is summed on the target, the source has
-/// nothing to do.
+/// Pieces of a table at least, if it is large enough for it: both servers are to work at once, and while the last one
+/// is summed on the target, the source has nothing to do.
 const PIECES_MIN: u64 = 32;
 /// No fewer rows: a piece costs two round trips.
 const ROWS_MIN: u64 = 2_000;
 const ROWS_FIRST: u64 = 10_000;
+/// `CHECKSUM TABLE` reads twice as much of what is in memory. A table that takes longer for it is left in time.
+const BYTES_A_MS_FIRST: u64 = 512 << 10;
+/// No lower, so that it can rise again.
+const BYTES_MIN: u64 = 1 << 20;
 
 impl Pace {
-    /// The pace of a table of about so many rows, with pieces of so many milliseconds.
+    /// The rows of each piece of a table of about so many rows, with pieces of so many milliseconds.
     #[must_use]
-    pub fn new(target_ms: u64, rows_estimate: u64) -> Self {
-        let rows_max = (rows_estimate / PIECES_MIN).max(ROWS_FIRST);
-        Self { target_ms: target_ms.max(1), rows: ROWS_FIRST, rows_max }
+    pub fn of_rows(target_ms: u64, rows_estimate: u64) -> Self {
+        let most = (rows_estimate / PIECES_MIN).max(ROWS_FIRST);
+        Self { target_ms: target_ms.max(1), amount: ROWS_FIRST, least: ROWS_MIN, most }
     }
 
-    /// Rows of the next piece.
+    /// The bytes of the largest table that is summed as a whole in so many milliseconds.
     #[must_use]
-    pub const fn rows(&self) -> u64 {
-        self.rows
+    pub const fn of_bytes(target_ms: u64) -> Self {
+        let amount = target_ms.saturating_mul(BYTES_A_MS_FIRST);
+        Self { target_ms, amount, least: BYTES_MIN, most: u64::MAX }
     }
 
-    /// Learns what a piece took. It grows and falls fourfold at most: one piece may have been a hiccup.
-    pub fn learn(&mut self, rows: u64, took_ms: u64) {
-        if rows == 0 {
+    /// What the next statement is to read: rows or bytes.
+    #[must_use]
+    pub const fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// Learns how much was read in which time. It grows and falls fourfold at most: once may have been a hiccup.
+    pub fn learn(&mut self, read: u64, took_ms: u64) {
+        let wanted = read.saturating_mul(self.target_ms) / took_ms.max(1);
+        // What is quickly read because it is little is no sign of slowness.
+        if read == 0 || (wanted < self.amount && took_ms < self.target_ms / 10) {
             return;
         }
-        let wanted = rows.saturating_mul(self.target_ms) / took_ms.max(1);
-        self.rows = wanted.clamp(self.rows / 4, self.rows * 4).clamp(ROWS_MIN, self.rows_max.max(ROWS_MIN));
+        let (least, most) = (self.amount / 4, self.amount.saturating_mul(4));
+        self.amount = wanted.clamp(least, most).clamp(self.least, self.most);
     }
 }
 
@@ -271,19 +284,29 @@ mod tests {
 
     #[test]
     fn the_pace_follows_what_pieces_take_within_bounds() {
-        let mut pace = Pace::new(500, 100_000_000);
-        assert_eq!(pace.rows(), ROWS_FIRST);
+        let mut pace = Pace::of_rows(500, 100_000_000);
+        assert_eq!(pace.amount(), ROWS_FIRST);
         pace.learn(10_000, 1);
-        assert_eq!(pace.rows(), 40_000);
+        assert_eq!(pace.amount(), 40_000);
         pace.learn(20_000, 500);
-        assert_eq!(pace.rows(), 20_000);
+        assert_eq!(pace.amount(), 20_000);
         pace.learn(20_000, 60_000);
-        assert_eq!(pace.rows(), 5_000);
-        let mut small = Pace::new(500, 1_000_000);
+        assert_eq!(pace.amount(), 5_000);
+        let mut small = Pace::of_rows(500, 1_000_000);
         for _ in 0..20 {
-            small.learn(small.rows(), 1);
+            small.learn(small.amount(), 1);
         }
-        assert_eq!(small.rows(), 1_000_000 / PIECES_MIN);
+        assert_eq!(small.amount(), 1_000_000 / PIECES_MIN);
+        let mut bytes = Pace::of_bytes(500);
+        assert_eq!(bytes.amount(), 500 * BYTES_A_MS_FIRST);
+        bytes.learn(16_384, 1);
+        assert_eq!(bytes.amount(), 500 * BYTES_A_MS_FIRST, "a small table says nothing");
+        bytes.learn(200 << 20, 2_000);
+        assert_eq!(bytes.amount(), 125 * BYTES_A_MS_FIRST, "not below a fourth at once");
+        bytes.learn(100 << 20, 1_000);
+        assert_eq!(bytes.amount(), 50 << 20);
+        bytes.learn(40 << 20, 40);
+        assert_eq!(bytes.amount(), 200 << 20, "not above four times at once");
     }
 
     proptest! {

@@ -39,6 +39,16 @@ pub enum Verdict {
     Failed,
 }
 
+/// How a table was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// By one sum of the whole, the servers' own, which does not see every difference.
+    ChecksumTable,
+    /// By sums of pieces of it, and row by row where they differ.
+    Pieces,
+}
+
 /// What is the matter with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,9 +106,11 @@ pub struct TableReport {
     pub target: String,
     /// What is known of it.
     pub verdict: Verdict,
-    /// Rows summed on the source.
+    /// How that became known; none if nothing was compared.
+    pub way: Option<Way>,
+    /// Rows summed on the source; where the whole was summed at once, as the source estimates.
     pub rows: u64,
-    /// Pieces it was summed in.
+    /// Pieces it was summed in; 0 if as a whole.
     pub pieces: u64,
     /// Pieces that differed at first.
     pub looked_at_again: u64,
@@ -124,6 +136,7 @@ impl TableReport {
             table: table.clone(),
             target: target.to_owned(),
             verdict: Verdict::Equal,
+            way: None,
             rows: 0,
             pieces: 0,
             looked_at_again: 0,
@@ -178,6 +191,12 @@ impl Report {
     #[must_use]
     pub fn count(&self, verdict: &Verdict) -> usize {
         self.tables.iter().filter(|table| table.verdict == *verdict).count()
+    }
+
+    /// How many tables a sum of the whole found equal.
+    #[must_use]
+    pub fn looked_equal(&self) -> usize {
+        self.tables.iter().filter(|table| table.way == Some(Way::ChecksumTable)).count()
     }
 
     /// Every table holds the same everywhere.
@@ -325,14 +344,24 @@ impl fmt::Display for Report {
         let [equal, differ, undecided, failed] =
             [Verdict::Equal, Verdict::Differs, Verdict::Undecided, Verdict::Failed]
                 .map(|verdict| self.count(&verdict));
+        let looked_equal = self.looked_equal();
+        let about = if looked_equal > 0 { "about " } else { "" };
         write!(
             f,
-            "{equal} tables equal, {differ} differ, {undecided} undecided, {failed} failed; {rows} rows of {} \
+            "{equal} tables equal, {differ} differ, {undecided} undecided, {failed} failed; {about}{rows} rows of {} \
              compared with {} in {:.2} s",
             self.source,
             self.targets.join(", "),
             self.seconds
-        )
+        )?;
+        if looked_equal > 0 {
+            write!(
+                f,
+                "\n{looked_equal} of the equal tables by CHECKSUM TABLE, which does not see every difference; \
+                 --thorough sums row by row"
+            )?;
+        }
+        Ok(())
     }
 }
 

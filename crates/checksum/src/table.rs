@@ -66,6 +66,8 @@ pub struct Table {
     pub keys: Vec<UniqueKey>,
     /// The server's estimate of its rows.
     pub rows_estimate: u64,
+    /// The server's estimate of what its rows take, in bytes; none where it has none.
+    pub bytes: Option<u64>,
     /// Whether rows can be locked and read as of one moment.
     pub transactional: bool,
 }
@@ -267,6 +269,7 @@ pub(crate) mod tests {
                 }]
             },
             rows_estimate: 0,
+            bytes: Some(16_384),
             transactional: true,
         }
     }

@@ -172,6 +172,12 @@ impl Flavor {
         self.vendor == source.vendor && series(self.version) >= series(source.version)
     }
 
+    /// Whether both are of one vendor and series, such as 10.11: they keep and sum rows in the same form.
+    #[must_use]
+    pub fn is_same_series(self, other: Self) -> bool {
+        self.can_replicate_from(other) && other.can_replicate_from(self)
+    }
+
     /// Whether Mainstay supports this server.
     #[must_use]
     pub fn support(self) -> Support {
@@ -258,6 +264,22 @@ mod tests {
             (" 8.4.6-cluster\n", "", "MySQL 8.4.6"),
         ] {
             assert_eq!(Flavor::parse(version, comment).unwrap().to_string(), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_series_is_of_one_vendor_and_two_numbers() {
+        let flavor = |version: &str| Flavor::parse(version, "").unwrap();
+        for (one, other, expected) in [
+            ("10.11.19-MariaDB", "10.11.4-MariaDB", true),
+            ("10.11.19-MariaDB", "10.6.19-MariaDB", false),
+            ("11.11.19-MariaDB", "10.11.19-MariaDB", false),
+            ("9.7.4", "9.7.0", true),
+            ("9.7.4", "8.4.6", false),
+            ("10.11.19-MariaDB", "10.11.19", false),
+        ] {
+            assert_eq!(flavor(one).is_same_series(flavor(other)), expected, "{one} {other}");
+            assert_eq!(flavor(other).is_same_series(flavor(one)), expected, "{other} {one}");
         }
     }
 

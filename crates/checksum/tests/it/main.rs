@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and prints what it skipped"
 )]
 
+mod first_look;
 mod planted;
 mod rights;
 mod support;

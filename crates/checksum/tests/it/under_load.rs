@@ -46,14 +46,18 @@ async fn filled(vendor: Vendor) -> Option<Bench> {
 async fn no_false_difference(vendor: Vendor) {
     let Some(bench) = filled(vendor).await else { return };
     let writers = Writers::start(&bench, 4, write).await;
-    let options = Options::new(Method::Optimistic);
-    let mut looked_at_again = 0;
-    for _ in 0..8 {
+    let mut options = Options::new(Method::Optimistic);
+    let (mut looked_at_again, mut looked_equal) = (0, 0);
+    for round in 0..8 {
+        options.thorough = round % 2 == 1;
         let report = bench.compare(&options).await;
         assert_eq!(lines(&report), Vec::<String>::new(), "{report}");
         assert!(report.is_equal(), "{report}");
         looked_at_again += report.tables.iter().map(|table| table.looked_at_again).sum::<u64>();
+        looked_equal += report.looked_equal();
     }
+    // The table that nobody writes to.
+    assert!(looked_equal >= 4, "{looked_equal}");
     // Without the second look, each of these had been told as a difference.
     assert!(looked_at_again > 0, "the load was none");
 
@@ -61,7 +65,8 @@ async fn no_false_difference(vendor: Vendor) {
     run(&mut replica, "SET SESSION sql_log_bin = 0").await;
     run(&mut replica, "UPDATE d.hot SET c = NULL WHERE id = 5").await;
     run(&mut replica, "INSERT INTO d.hot VALUES (900000, 1, 'z')").await;
-    for _ in 0..3 {
+    for round in 0..4 {
+        options.thorough = round % 2 == 1;
         let report = bench.compare(&options).await;
         let found: Vec<String> =
             lines(&report).iter().map(|line| line.split(':').next().unwrap().to_owned()).collect();
@@ -83,10 +88,13 @@ async fn real_writes_make_no_false_difference_on_mysql() {
 async fn exact(vendor: Vendor) {
     let Some(bench) = filled(vendor).await else { return };
     let writers = Writers::start(&bench, 4, write).await;
-    let options = Options::new(Method::Exact);
-    for _ in 0..3 {
+    let mut options = Options::new(Method::Exact);
+    for round in 0..4 {
+        options.thorough = round % 2 == 1;
         let report = bench.compare(&options).await;
         assert!(report.is_equal(), "{report}");
+        // CHECKSUM TABLE reads the snapshot too: the table that is written to is the same on both sides.
+        assert_eq!(report.looked_equal(), if options.thorough { 0 } else { 2 }, "{report}");
         // Both sides stand still: nothing differs even for a moment.
         assert!(report.tables.iter().all(|table| table.looked_at_again == 0), "{report}");
     }
@@ -122,6 +130,8 @@ async fn real_a_replica_that_stands_still_is_waited_for_and_then_named() {
     run(&mut source, "INSERT INTO d.cold VALUES (9, 9)").await;
     let mut options = Options::new(Method::Optimistic);
     options.lag_limit = Duration::from_secs(2);
+    // Also where the table at hand is the same: it is so as of now only once the target is there.
+    options.tables = vec!["d.hot".parse().unwrap()];
     let failed =
         checksum::compare(&bench.login(0), &[bench.login(1)], &options, &checksum::Silent).await.unwrap_err();
     assert!(failed.to_string().starts_with("node2 did not reach '0-"), "{failed}");
@@ -148,6 +158,7 @@ async fn real_galera_nodes_are_compared_under_load() {
     for _ in 0..3 {
         let report = bench.compare(&options).await;
         assert_eq!(report.count(&Verdict::Differs), 0, "{report}");
+        assert!(report.looked_equal() > 0, "{report}");
     }
     let mut other = bench.root(1).await;
     run(&mut other, "SET SESSION wsrep_on = OFF").await;
@@ -167,12 +178,14 @@ fn alter(number: u64) -> String {
 async fn ddl_meanwhile(vendor: Vendor) {
     let Some(bench) = filled(vendor).await else { return };
     let writers = Writers::start(&bench, 1, alter).await;
-    let options = Options::new(Method::Optimistic);
-    for _ in 0..10 {
+    let mut options = Options::new(Method::Optimistic);
+    for round in 0..10 {
+        options.thorough = round % 2 == 1;
         // What becomes of the table is a matter of luck; the others are compared all the same.
         let report = bench.compare(&options).await;
         let hot = report.tables.iter().find(|table| table.table.table == "hot").unwrap();
-        assert_eq!((hot.verdict.clone(), hot.rows), (Verdict::Equal, 4_096), "{report}");
+        assert_eq!(hot.verdict, Verdict::Equal, "{report}");
+        assert!(!options.thorough || hot.rows == 4_096, "{report}");
     }
     assert!(writers.stop().await > 10);
 }

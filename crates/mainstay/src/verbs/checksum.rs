@@ -42,6 +42,7 @@ pub(crate) async fn run(format: Format, args: &ChecksumArgs) -> Verb {
     options.tables.clone_from(&args.what.tables);
     options.ignored.clone_from(&args.what.ignore_table);
     options.renamed.clone_from(&args.what.renamed);
+    options.thorough = args.thorough;
     options.chunk_ms = args.chunk_time;
     options.lag_limit = Duration::from_secs(args.lag_limit);
     options.load_max = args.load_max;

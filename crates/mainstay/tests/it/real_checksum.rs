@@ -74,6 +74,10 @@ fn real_checksum_names_rows_and_writes_their_repair() {
         let equal = two.checksum(&[]);
         assert_eq!(equal.code, Some(0), "{server}: {equal:?}");
         assert!(equal.out.contains("2 tables equal, 0 differ"), "{}", equal.out);
+        assert!(equal.out.contains("2 of the equal tables by CHECKSUM TABLE"), "{}", equal.out);
+        let thorough = two.checksum(&["--thorough"]);
+        assert_eq!(thorough.code, Some(0), "{server}: {thorough:?}");
+        assert!(!thorough.out.contains("CHECKSUM TABLE"), "{}", thorough.out);
         two.sql(
             "node2",
             "SET sql_log_bin = 0; UPDATE shop.orders SET note = '' WHERE id = 2; \
@@ -101,6 +105,8 @@ fn real_checksum_names_rows_and_writes_their_repair() {
         let expected =
             [("orders", "differs"), ("other", "equal")].map(|(table, is)| (table.to_owned(), is.to_owned()));
         assert_eq!(verdicts(&json), expected, "{server}");
+        let ways: Vec<_> = json["tables"].as_array().unwrap().iter().map(|table| &table["way"]).collect();
+        assert_eq!(ways, ["pieces", "checksum_table"], "{server}");
 
         let statements = std::fs::read_to_string(&file).unwrap();
         let lab = [("MAINSTAY_LAB_DIR", two.lab.as_str())];
