@@ -219,10 +219,27 @@ impl Write for Outlet {
     }
 }
 
+/// Each block as a frame of its own, which programs read as one text. A stream of one frame would be copied into a ring,
+/// and what comes after the ring's end is compressed a third slower.
+struct Frames {
+    into: Sealed<Outlet>,
+    compressor: zstd::bulk::Compressor<'static>,
+    packed: Vec<u8>,
+}
+
+impl Frames {
+    fn write(&mut self, block: &[u8]) -> std::io::Result<()> {
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(block.len()));
+        self.compressor.compress_to_buffer(block, &mut self.packed)?;
+        self.into.write_all(&self.packed)
+    }
+}
+
 enum Packer {
     None(Sealed<Outlet>),
     Gzip(GzEncoder<Sealed<Outlet>>),
-    Zstd(zstd::stream::write::Encoder<'static, Sealed<Outlet>>),
+    Zstd(Frames),
 }
 
 impl Packer {
@@ -234,10 +251,10 @@ impl Packer {
                 Self::Gzip(GzEncoder::new(into, flate2::Compression::new(level)))
             }
             Compression::Zstd => {
-                let mut encoder = zstd::stream::write::Encoder::new(into, level)?;
+                let mut compressor = zstd::bulk::Compressor::new(level)?;
                 // What is read back by hand is checked as well.
-                encoder.include_checksum(true)?;
-                Self::Zstd(encoder)
+                compressor.include_checksum(true)?;
+                Self::Zstd(Frames { into, compressor, packed: Vec::new() })
             }
         })
     }
@@ -248,7 +265,7 @@ impl Packer {
             Self::None(Sealed::No(outlet)) => outlet.send(block),
             Self::None(into @ Sealed::Yes(_)) => into.write_all(&block),
             Self::Gzip(encoder) => encoder.write_all(&block),
-            Self::Zstd(encoder) => encoder.write_all(&block),
+            Self::Zstd(frames) => frames.write(&block),
         }
     }
 
@@ -256,7 +273,7 @@ impl Packer {
         match self {
             Self::None(into) => Ok(into),
             Self::Gzip(encoder) => encoder.finish(),
-            Self::Zstd(encoder) => encoder.finish(),
+            Self::Zstd(frames) => Ok(frames.into),
         }
     }
 }
