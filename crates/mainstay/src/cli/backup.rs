@@ -38,9 +38,9 @@ pub(crate) struct BackupCreateArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
-    pub(crate) kept: KeptArgs,
-    #[command(flatten)]
     pub(crate) seal: RecipientArgs,
+    #[command(flatten)]
+    pub(crate) kept: KeptArgs,
     /// Last part of the backup's name. Default: the server's host name.
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Option<String>,

@@ -135,9 +135,9 @@ pub(crate) struct BackupArchiveArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
-    pub(crate) kept: KeptArgs,
-    #[command(flatten)]
     pub(crate) seal: RecipientArgs,
+    #[command(flatten)]
+    pub(crate) kept: KeptArgs,
     /// Go on until stopped.
     #[arg(long, group = "what")]
     pub(crate) follow: bool,

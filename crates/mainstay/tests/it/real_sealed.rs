@@ -169,8 +169,42 @@ fn real_a_host_without_the_identity_takes_backups_that_age_opens() {
         assert!(done.code == Some(0) && !done.out.contains("IDENTIFIED"), "{done:?}");
         assert_eq!(bench.sql(SUMS), sums, "{server}");
         assert!(bench.sql("SHOW GRANTS FOR clerk@localhost").contains("SELECT ON `shop`"), "{server}");
+        by_the_spec(&sealed, &id);
         damaged(&sealed, &folder);
     }
+}
+
+/// What the spec says of recipients and identities, and what options say beside it.
+fn by_the_spec(sealed: &Sealed, id: &str) {
+    let bench = &sealed.bench;
+    let absent = bench.folder.path().join("absent");
+    let extract = ["extract", id, "--table", "shop.a"];
+    sealed.is_closed(&sealed.on_spec(&extract));
+    std::fs::copy(&sealed.identity, &absent).unwrap();
+    let extracted = sealed.on_spec(&extract);
+    assert!(extracted.code == Some(0) && extracted.out.contains("the plain word"), "{extracted:?}");
+    std::fs::set_permissions(&absent, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let exposed = sealed.on_spec(&extract);
+    assert!(exposed.code == Some(1) && exposed.err.contains("0640"), "{exposed:?}");
+    std::fs::remove_file(&absent).unwrap();
+
+    // Without recipients, nothing is written in the clear because the identity is not there.
+    let spec = std::fs::read_to_string(bench.spec()).unwrap();
+    let recipients = format!("recipients = [{:?}]\n", sealed.recipient);
+    write(&bench.spec(), &spec.replace(&recipients, ""));
+    let count = files(&sealed.place).len();
+    let create = ["--json", "backup", "create", "--quiet", "--databases", "shop"];
+    let refused = sealed.on_server(&create);
+    assert!(refused.code == Some(1) && refused.err.contains("absent"), "{refused:?}");
+    let key = std::fs::read_to_string(&sealed.identity).unwrap();
+    let secret = key.lines().last().unwrap();
+    let refused = sealed.on_server(&[&create[..], &["--recipient", secret]].concat());
+    assert!(refused.code == Some(1) && !refused.err.contains(&secret[16..]), "{refused:?}");
+    assert_eq!(files(&sealed.place).len(), count);
+    let own = sealed.on_server(&sealed.opening(&create)).json(0);
+    assert_eq!(own["manifest"]["recipients"][0], sealed.recipient.as_str());
+    std::fs::remove_dir_all(sealed.place.join(own["id"].as_str().unwrap())).unwrap();
+    write(&bench.spec(), &spec);
 }
 
 /// Files that are not what was written: each is named, and nothing is loaded.
