@@ -23,6 +23,7 @@ use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::backup_place::{key, open};
 use crate::verbs::facts::target;
+use crate::verbs::restore_physical;
 
 const STORE_SCHEME: &str = "s3://";
 
@@ -88,6 +89,9 @@ impl fmt::Display for Done {
 }
 
 pub(crate) async fn run(format: Format, args: &RestoreArgs) -> Verb {
+    if let Some(datadir) = &args.datadir {
+        return restore_physical::run(format, args, datadir).await;
+    }
     let begun = Instant::now();
     let mut options = options(args)?;
     let selection = Selection {
@@ -182,7 +186,7 @@ enum Named {
     Backup(Place, String),
 }
 
-fn spec_args(args: &StoreArgs) -> SpecArgs {
+pub(crate) fn spec_args(args: &StoreArgs) -> SpecArgs {
     SpecArgs { config: args.config.clone(), node: None }
 }
 
