@@ -70,6 +70,10 @@ impl Site {
             above.canonicalize().map_err(looking())?.join(name)
         };
         let is_inside = is_there && host::disk::is_mount_point(&target);
+        Self::at(target, is_there, is_inside)
+    }
+
+    fn at(target: PathBuf, is_there: bool, is_inside: bool) -> Result<Self, PhysicalError> {
         let mut site = Self { target, is_there, is_inside, leftovers: Vec::new(), strangers: Vec::new() };
         let prefix = site.prefix();
         let is_ours = |name: &str| {
@@ -349,4 +353,124 @@ fn remove(folder: &Path) -> Result<(), PhysicalError> {
 
 fn io_error(what: String) -> impl FnOnce(io::Error) -> PhysicalError {
     move |source| PhysicalError::Io { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> Owner {
+        let seen = fs::metadata(".").unwrap();
+        Owner { uid: seen.uid(), gid: seen.gid(), name: "me".to_owned() }
+    }
+
+    fn write(path: &Path, text: &str) {
+        host::files::write_atomic(path, text.as_bytes(), &Ownership::mode(0o600)).unwrap();
+    }
+
+    fn fill(partial: &Partial) {
+        fs::create_dir(partial.data().join("mysql")).unwrap();
+        write(&partial.data().join("ibdata1"), "data");
+        write(&partial.data().join("mysql/user"), "data");
+    }
+
+    /// A folder that a data directory is to be in, as a mount point or not.
+    fn site(folder: &Path, is_inside: bool) -> Site {
+        Site::at(folder.join("data"), is_inside, is_inside).unwrap()
+    }
+
+    fn folder(is_inside: bool) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        if is_inside {
+            fs::create_dir_all(folder.path().join("data").join(OF_THE_FILE_SYSTEM)).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_data_directory_is_there_whole_or_not_at_all() {
+        for is_inside in [false, true] {
+            let folder = folder(is_inside);
+            let data = folder.path().join("data");
+            let mut partial = site(folder.path(), is_inside).begin("sum").unwrap();
+            fill(&partial);
+            assert!(!data.join("ibdata1").exists());
+            partial.ready("sum").unwrap();
+            partial.publish(&owner()).unwrap();
+            assert_eq!(fs::read_to_string(data.join("ibdata1")).unwrap(), "data");
+            assert!(data.join("mysql/user").exists());
+            let left = site(folder.path(), is_inside).leftovers;
+            assert!(left.is_empty(), "{left:?}");
+            assert!(site(folder.path(), true).refuse_strangers().is_err());
+        }
+    }
+
+    #[test]
+    fn what_was_not_made_whole_is_removed_and_what_was_is_gone_on_with() {
+        for is_inside in [false, true] {
+            let folder = folder(is_inside);
+            let begun = || site(folder.path(), is_inside).begin("sum");
+            let partial = begun().unwrap();
+            fill(&partial);
+            let busy = begun().unwrap_err();
+            assert!(busy.to_string().contains("is under way"), "{busy}");
+            drop(partial);
+            assert!(site(folder.path(), is_inside).leftovers.is_empty());
+            // As a kill leaves it: unfinished, then whole.
+            let partial = begun().unwrap();
+            let (kept, aside) = (partial.folder.clone(), folder.path().join("aside"));
+            fill(&partial);
+            fs::rename(&kept, &aside).unwrap();
+            drop(partial);
+            fs::rename(&aside, &kept).unwrap();
+            let mut partial = begun().unwrap();
+            assert!(!kept.exists() && !partial.is_ready);
+            fill(&partial);
+            partial.ready("sum").unwrap();
+            drop(partial);
+            let partial = begun().unwrap();
+            assert!(partial.is_ready);
+            drop(partial);
+            // Of another backup it is no use.
+            let partial = site(folder.path(), is_inside).begin("another sum").unwrap();
+            assert!(!partial.is_ready && names(&partial.data()).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn on_a_mount_point_a_move_that_stops_half_way_goes_on() {
+        let folder = folder(true);
+        let data = folder.path().join("data");
+        let mut partial = site(folder.path(), true).begin("sum").unwrap();
+        fill(&partial);
+        partial.ready("sum").unwrap();
+        write(&data.join("mysql"), "in the way");
+        let error = partial.publish(&owner()).unwrap_err();
+        assert!(error.to_string().contains("mysql is in the way"), "{error}");
+        // All but what a server needs to start.
+        assert!(data.join("ibdata1").exists() && data.join("mysql").is_file());
+        let other = site(folder.path(), true).begin("another sum").unwrap_err();
+        assert!(other.to_string().contains("is not empty"), "{other}");
+        fs::remove_file(data.join("mysql")).unwrap();
+        let partial = site(folder.path(), true).begin("sum").unwrap();
+        assert!(partial.is_ready);
+        partial.publish(&owner()).unwrap();
+        assert!(data.join("mysql/user").exists() && site(folder.path(), true).leftovers.is_empty());
+    }
+
+    #[test]
+    fn what_leads_out_of_the_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = || check_tree(folder.path()).unwrap_err().to_string();
+        write(&folder.path().join("plain"), "x");
+        assert_eq!(check_tree(folder.path()).unwrap(), 1);
+        std::os::unix::fs::symlink("/etc", folder.path().join("link")).unwrap();
+        assert!(refused().contains("has link, which is no plain file"), "{}", refused());
+        fs::remove_file(folder.path().join("link")).unwrap();
+        fs::hard_link(folder.path().join("plain"), folder.path().join("again")).unwrap();
+        assert!(refused().contains("which is no plain file"));
+        fs::remove_file(folder.path().join("again")).unwrap();
+        write(&folder.path().join("t.isl"), "/elsewhere");
+        assert!(refused().contains("DATA DIRECTORY"));
+    }
 }
