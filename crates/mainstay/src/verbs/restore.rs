@@ -192,7 +192,12 @@ pub(crate) fn spec_args(args: &StoreArgs) -> SpecArgs {
 
 fn named(name: &str, args: &StoreArgs) -> Result<Named, Failure> {
     if name.starts_with(STORE_SCHEME) {
-        let store = S3Store { endpoint: args.s3_endpoint.clone(), ..S3Store::default() };
+        let store = S3Store {
+            endpoint: args.s3_endpoint.clone(),
+            // As for places: a store of one's own seldom has a name for each bucket.
+            is_path_style: args.s3_endpoint.is_some(),
+            ..S3Store::default()
+        };
         let address = Address::parse(name, &store).map_err(|error| failure(error.into()))?;
         let credentials = Credentials::from_environment();
         let place = Place::open(&address, credentials.as_ref()).map_err(|error| failure(error.into()))?;
