@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+use host::disk::is_mount_point;
 
 use crate::error::AgentError;
 
@@ -83,22 +83,6 @@ pub(crate) fn is_incomplete(data_dir: &Path) -> bool {
     data_dir.join(INCOMPLETE).exists()
 }
 
-/// A folder that does not exist is none.
-fn is_mount_point(folder: &Path) -> bool {
-    let seen = statx(CWD, folder, AtFlags::empty(), StatxFlags::empty());
-    // Kernels before 5.8 do not say: there the devices of the folder and of the one above are compared.
-    seen.is_ok_and(|seen| {
-        if seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
-            return seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
-        }
-        let device = |path: &Path| {
-            let seen = statx(CWD, path, AtFlags::empty(), StatxFlags::empty()).ok()?;
-            Some((seen.stx_dev_major, seen.stx_dev_minor))
-        };
-        folder.parent().is_some_and(|above| device(above) != device(folder))
-    })
-}
-
 fn move_entries(from: &Path, to: &Path, except: &[&str]) -> Result<(), AgentError> {
     let looking = || AgentError::system(format!("looking at {}", from.display()));
     for entry in fs::read_dir(from).map_err(looking())? {
@@ -173,13 +157,6 @@ mod tests {
         places.swap().unwrap();
         assert_eq!(fs::read_to_string(places.data.join("ibdata1")).unwrap(), "newer");
         assert!(!is_incomplete(&places.data));
-    }
-
-    #[test]
-    fn mount_points_are_known() {
-        assert!(is_mount_point(Path::new("/proc")));
-        assert!(!is_mount_point(Path::new("/proc/self")));
-        assert!(!is_mount_point(Path::new("/nowhere")));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The manifest is written last: a backup without one is incomplete. What `mydumper`'s `metadata` says stands there as
 //! well, for `myloader`; nothing of Mainstay reads that file when there is a manifest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flavor::Vendor;
 use jiff::Timestamp;
@@ -65,6 +65,18 @@ pub struct Manifest {
     /// What was asked for and is not in the backup, and why.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
+    /// What a physical one needs to be put back; those of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical: Option<PhysicalRecord>,
+}
+
+/// What a physical backup needs to be put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhysicalRecord {
+    /// Length of the stream of files before compression, in bytes: about the room they take.
+    pub unpacked_bytes: u64,
+    /// Variables in which a server on these files has to be the same, with their values.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// Statements or files.
@@ -545,6 +557,7 @@ mod tests {
                 file("shop.orders.00000.sql.zst", FileRole::Rows),
             ],
             left_out: Vec::new(),
+            physical: None,
         }
     }
 

@@ -178,6 +178,16 @@ impl Flavor {
         self.can_replicate_from(other) && other.can_replicate_from(self)
     }
 
+    /// Whether a server of this flavor can be started on copied data files of `taken`: of the same series and no older.
+    /// A newer series has to upgrade files of a server that was shut down cleanly, which copies are not.
+    #[must_use]
+    pub fn can_start_on_files_of(self, taken: Self) -> bool {
+        let series = |version: Version| (version.major, version.minor);
+        self.vendor == taken.vendor
+            && series(self.version) == series(taken.version)
+            && self.version >= taken.version
+    }
+
     /// Whether Mainstay supports this server.
     #[must_use]
     pub fn support(self) -> Support {
@@ -319,6 +329,22 @@ mod tests {
         }
         for text in ["", "1:", "x:10.11.19", "(none)", "5.8+1.1.0"] {
             assert!(Flavor::from_package(Vendor::MariaDb, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_go_to_the_same_series_and_no_older_version() {
+        let flavor = |version: &str, comment: &str| Flavor::parse(version, comment).unwrap();
+        for (taken, here, can) in [
+            ("10.11.19-MariaDB", "10.11.19-MariaDB", true),
+            ("10.11.6-MariaDB", "10.11.19-MariaDB", true),
+            ("10.11.19-MariaDB", "10.11.6-MariaDB", false),
+            ("10.11.19-MariaDB", "11.4.22-MariaDB", false),
+            ("10.11.19-MariaDB", "10.6.20-MariaDB", false),
+            ("9.7.4", "9.7.10", true),
+            ("9.7.4", "9.7.4-MariaDB", false),
+        ] {
+            assert_eq!(flavor(here, "").can_start_on_files_of(flavor(taken, "")), can, "{taken} {here}");
         }
     }
 

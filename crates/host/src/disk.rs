@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use facts::{DiskMeasure, Seen};
-use rustix::fs::{OFlags, fdatasync, statvfs};
+use rustix::fs::{AtFlags, CWD, OFlags, StatxAttributes, StatxFlags, fdatasync, statvfs, statx};
 
 use crate::files;
 pub use probe::{ProbeState, Probed};
@@ -73,6 +73,23 @@ pub fn look(folder: &Path) -> Result<DiskMeasure, DiskError> {
         write_iops: unknown(),
         fsync_median_us: unknown(),
         fsync_p99_us: unknown(),
+    })
+}
+
+/// Whether a file system is mounted on the folder, which then cannot be renamed. One that does not exist is none.
+#[must_use]
+pub fn is_mount_point(folder: &Path) -> bool {
+    let seen = statx(CWD, folder, AtFlags::empty(), StatxFlags::empty());
+    // Kernels before 5.8 do not say: there the devices of the folder and of the one above are compared.
+    seen.is_ok_and(|seen| {
+        if seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) {
+            return seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+        }
+        let device = |path: &Path| {
+            let seen = statx(CWD, path, AtFlags::empty(), StatxFlags::empty()).ok()?;
+            Some((seen.stx_dev_major, seen.stx_dev_minor))
+        };
+        folder.parent().is_some_and(|above| device(above) != device(folder))
     })
 }
 
@@ -231,6 +248,13 @@ fn parse_mountinfo<'a>(table: &'a str, device: &str, path: &Path) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mount_points_are_known() {
+        assert!(is_mount_point(Path::new("/proc")));
+        assert!(!is_mount_point(Path::new("/proc/self")));
+        assert!(!is_mount_point(Path::new("/nowhere")));
+    }
 
     #[test]
     fn a_disk_is_measured_within_its_time_and_nothing_is_left() {

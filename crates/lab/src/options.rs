@@ -41,6 +41,9 @@ pub struct UpOptions {
     /// Nodes as separate hosts would be: each on a loopback address of its own, empty, joined to no other, and with
     /// ports for an agent beside it.
     pub apart: bool,
+    /// Start the one node on this data directory of a server that is shut down, which is moved into the lab; it has to
+    /// be on the lab's file system.
+    pub datadir: Option<PathBuf>,
     /// Lines for the `[mysqld]` section of every node, after our own.
     pub extra_config: Vec<String>,
     /// Leave everything in place when it fails, for a look at the logs.
@@ -61,6 +64,7 @@ impl UpOptions {
             durable: false,
             semi_sync: false,
             apart: false,
+            datadir: None,
             extra_config: Vec::new(),
             keep_on_failure: false,
         }
@@ -70,6 +74,9 @@ impl UpOptions {
         check_name(&self.name)?;
         let problem = match self.topology {
             Topology::Single if self.nodes != 1 => Some("topology single has one node"),
+            Topology::Replication | Topology::Galera if self.datadir.is_some() => {
+                Some("only a single node can start on data that is there")
+            }
             Topology::Galera if self.vendor == Vendor::MySql => Some("galera needs MariaDB"),
             Topology::Single | Topology::Galera if self.apart => {
                 Some("only nodes that replicate can be apart")
@@ -112,6 +119,9 @@ mod tests {
         single.nodes = 2;
         assert!(single.check().is_err());
         assert!(UpOptions::new("a", Topology::Galera, Vendor::MySql).check().is_err());
+        let mut on_data = UpOptions::new("a", Topology::Replication, Vendor::MySql);
+        on_data.datadir = Some(PathBuf::from("/data"));
+        assert!(on_data.check().is_err());
         let mut many = UpOptions::new("a", Topology::Replication, Vendor::MySql);
         many.nodes = 10;
         assert!(many.check().is_err());

@@ -35,7 +35,10 @@ impl Lab {
     pub async fn up(&self, options: &UpOptions) -> Result<ClusterState, LabError> {
         options.check()?;
         let program = ServerProgram::find(options.server_root.as_deref(), options.vendor).await?;
-        let template = template::datadir(&self.templates(), &program).await?;
+        let template = match &options.datadir {
+            Some(_) => None,
+            None => Some(template::datadir(&self.templates(), &program).await?),
+        };
         let mut tries = 0;
         loop {
             tries += 1;
@@ -43,7 +46,7 @@ impl Lab {
             if !folder::create_new(&path)? {
                 return Err(LabError::NameTaken { name: options.name.clone() });
             }
-            let error = match self.build(options, &program, &template, &path).await {
+            let error = match self.build(options, &program, template.as_deref(), &path).await {
                 Ok(cluster) => return Ok(cluster),
                 Err(error) => error,
             };
@@ -62,7 +65,7 @@ impl Lab {
         &self,
         options: &UpOptions,
         program: &ServerProgram,
-        template: &Path,
+        template: Option<&Path>,
         path: &Path,
     ) -> Result<ClusterState, LabError> {
         let mut cluster = layout(options, program, path, &self.reserved_ports()?)?;
@@ -77,7 +80,12 @@ impl Lab {
             folder::create_private(folder)?;
         }
         let copies = if options.topology == Topology::Galera { 1 } else { cluster.nodes.len() };
-        copy_datadirs(template, cluster.nodes.iter().take(copies)).await?;
+        if let Some(template) = template {
+            copy_datadirs(template, cluster.nodes.iter().take(copies)).await?;
+        }
+        if let (Some(datadir), Some(node)) = (&options.datadir, cluster.nodes.first()) {
+            std::fs::rename(datadir, &node.datadir).map_err(LabError::io("cannot move", datadir))?;
+        }
         match options.topology {
             Topology::Galera => galera::found(program, &mut cluster).await?,
             Topology::Single => close(start_together(program, &mut cluster).await?).await,

@@ -86,6 +86,7 @@ pub async fn create(
         objects: dumped.objects,
         files: Vec::new(),
         left_out: dumped.left_out,
+        physical: None,
     };
     let metadata = metadata::write(&manifest);
     files.write_plain(METADATA_NAME, FileRole::Metadata, metadata.into_bytes()).await?;

@@ -1,11 +1,17 @@
 //! `backup create --physical`: the server's own files in one stream, beside the dumps and under the same manifest. It
-//! has to run on the server's host. It puts nothing back: how that is done stands in the page on backups.
+//! has to run on the server's host. [`restore`] puts it back.
 //!
 //! | server | by | stream | coordinates |
 //! |---|---|---|---|
 //! | MariaDB | `mariadb-backup --backup --stream=xbstream` | xbstream, for `mbstream -x` | what it says at its end |
 //! | MySQL | the clone plugin, `CLONE LOCAL DATA DIRECTORY` into a scratch folder | tar of that folder | those before it; replaying skips by GTID what is in it already |
 
+mod partial;
+mod programs;
+pub mod restore;
+mod unpack;
+
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +21,7 @@ use blob::Place;
 use dump::layout::{METADATA_NAME, Part};
 use dump::manifest::{
     BackupKind, Coordinates, DumpOptions, FileRole, LeftOut, MANIFEST_FORMAT, MANIFEST_NAME, Manifest,
-    SnapshotMethod,
+    PhysicalRecord, SnapshotMethod,
 };
 use flavor::Vendor;
 use host::command::Command;
@@ -53,17 +59,18 @@ pub async fn create(
     let (started, id) = free_id(place, &options.label).await?;
     let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
     let server = server_record(&mut control).await?;
+    let settings = settings(&mut control).await?;
     let packing = (options.compression, options.level);
     let recipients = options.recipients.clone();
     let files = Files::new(place.clone(), id.clone(), packing, recipients, Arc::clone(progress));
     let own = Scratch::new(scratch.join(format!("mainstay-{id}")))?;
     let mut left_out = Vec::new();
-    let coordinates = match server.vendor {
+    let (coordinates, unpacked_bytes) = match server.vendor {
         Vendor::MariaDb => mariadb(&mut control, target, &own, &files, progress).await?,
         Vendor::MySql => {
             // Made by the server, which may run as another user; nobody but it and root sees into it.
             let copy = Scratch(scratch.join(format!("mainstay-{id}-data")));
-            let (coordinates, is_exact) = mysql(&mut control, &copy.0, &own, &files, progress).await?;
+            let (coordinates, is_exact, bytes) = mysql(&mut control, &copy.0, &own, &files, progress).await?;
             if coordinates.is_some() && !is_exact {
                 left_out.push(LeftOut {
                     what: "the exact position".to_owned(),
@@ -72,7 +79,7 @@ pub async fn create(
                         .to_owned(),
                 });
             }
-            coordinates
+            (coordinates, bytes)
         }
     };
     if coordinates.is_none() && !options.without_coordinates {
@@ -101,12 +108,23 @@ pub async fn create(
         objects: Vec::new(),
         files: Vec::new(),
         left_out,
+        physical: Some(PhysicalRecord { unpacked_bytes, settings }),
     };
     let text = metadata::write(&manifest);
     files.write_plain(METADATA_NAME, FileRole::Metadata, text.into_bytes()).await?;
     manifest.files = files.written();
     files.write_manifest(MANIFEST_NAME, manifest.write()?).await?;
     Ok(manifest)
+}
+
+/// What the configuration of a server on these files has to say as this one's does.
+async fn settings(control: &mut Connection) -> Result<BTreeMap<String, String>, CreateError> {
+    let names = ["innodb_page_size", "innodb_data_file_path", "lower_case_table_names"];
+    let columns: Vec<String> = names.iter().map(|name| format!("@@{name} AS {name}")).collect();
+    let rows = control.query(&Sql::plain(format!("SELECT {}", columns.join(", ")))).await;
+    let rows = rows.during(|| "ask how the server's files are laid out".to_owned())?;
+    let value = |name: &&str| Some(((*name).to_owned(), rows.first()?.text(name)?.to_owned()));
+    Ok(names.iter().filter_map(value).collect())
 }
 
 /// A folder of ours that goes with us.
@@ -137,7 +155,7 @@ async fn mariadb(
     scratch: &Scratch,
     files: &Files,
     progress: &Progress,
-) -> Result<Option<Coordinates>, CreateError> {
+) -> Result<(Option<Coordinates>, u64), CreateError> {
     let login = scratch.0.join("login.cnf");
     host::files::write_atomic(&login, login_file(target)?.as_bytes(), &host::files::Ownership::mode(0o600))?;
     let rows = control.query(&Sql::plain("SELECT @@datadir AS path")).await;
@@ -156,8 +174,7 @@ async fn mariadb(
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         return Err(CreateError::Physical { what: format!("mariadb-backup failed: {last} ({error})") });
     }
-    copied?;
-    Ok(said.lines().rev().find_map(said_coordinates))
+    Ok((said.lines().rev().find_map(said_coordinates), copied?))
 }
 
 /// How to log in, in a file: nothing of it may stand in a command line.
@@ -165,6 +182,9 @@ fn login_file(target: &Target) -> Result<String, CreateError> {
     let mut text = format!("[mariadb-backup]\nuser = {}\n", option_value(&target.user)?);
     match &target.endpoint {
         Endpoint::Socket(path) => {
+            // mariadb-backup works in the data directory.
+            let path = std::path::absolute(path)
+                .map_err(|source| CreateError::File { what: "find the socket".to_owned(), source })?;
             text.push_str(&format!("socket = {}\n", option_value(&path.to_string_lossy())?));
         }
         Endpoint::Tcp { host, port } => {
@@ -207,7 +227,7 @@ async fn mysql(
     scratch: &Scratch,
     files: &Files,
     progress: &Progress,
-) -> Result<(Option<Coordinates>, bool), CreateError> {
+) -> Result<(Option<Coordinates>, bool, u64), CreateError> {
     // ER_UDF_EXISTS (1125) is what a plugin that is there answers.
     if let Err(error) = control.execute(&Sql::plain("INSTALL PLUGIN clone SONAME 'mysql_clone.so'")).await
         && error.code() != Some(1125)
@@ -227,15 +247,16 @@ async fn mysql(
         })?;
     let after = mysql_status(control).await?;
     let command = Command::new("tar").arg("-C").arg(folder).args(["-cf", "-", "."]);
-    copy(command, &scratch.0.join("log"), files, progress).await?;
+    let bytes = copy(command, &scratch.0.join("log"), files, progress).await?;
     let is_exact = before == after;
     let is_usable = is_exact || before.as_ref().is_some_and(|before| !before.gtid.is_empty());
-    Ok((before.filter(|_| is_usable), is_exact))
+    Ok((before.filter(|_| is_usable), is_exact, bytes))
 }
 
-/// Stores what a program writes. A program that fails leaves no file.
-async fn copy(command: Command, log: &Path, files: &Files, progress: &Progress) -> Result<(), CreateError> {
+/// Stores what a program writes, and says how many bytes. A program that fails leaves no file.
+async fn copy(command: Command, log: &Path, files: &Files, progress: &Progress) -> Result<u64, CreateError> {
     let (mut stdout, streaming) = command.stream_out(log)?;
+    let mut bytes = 0;
     let file = files.begin(Part::Physical, FileRole::Physical);
     loop {
         let mut block = Vec::with_capacity(BLOCK_BYTES);
@@ -246,13 +267,14 @@ async fn copy(command: Command, log: &Path, files: &Files, progress: &Progress) 
             break;
         }
         progress.read_rows(0, got as u64);
+        bytes += got as u64;
         if !file.write(block).await {
             return Err(file.failure().await);
         }
     }
     streaming.finish().await?;
     file.finish().await?;
-    Ok(())
+    Ok(bytes)
 }
 
 #[cfg(test)]

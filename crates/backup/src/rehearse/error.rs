@@ -4,6 +4,7 @@ use server::ServerError;
 use thiserror::Error;
 
 use crate::archive::ArchiveError;
+use crate::physical::restore::PhysicalError;
 use crate::replay::ReplayError;
 use crate::repository::RepositoryError;
 use crate::restore::RestoreError;
@@ -24,7 +25,10 @@ pub enum RehearseError {
     Rewind(#[from] RewindError),
     /// The backup cannot be restored.
     #[error(transparent)]
-    Restore(RestoreError),
+    Restore(#[from] RestoreError),
+    /// The physical backup cannot be put back.
+    #[error(transparent)]
+    Physical(#[from] PhysicalError),
     /// The archive cannot be replayed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -51,6 +55,7 @@ impl RehearseError {
             Self::Archive(error) => error.hint(),
             Self::Rewind(error) => error.hint(),
             Self::Restore(error) => error.hint(),
+            Self::Physical(error) => error.hint(),
             Self::Replay(error) => error.hint(),
             Self::Check { source } => source.hint(),
             Self::NoBackup { .. } => Some(

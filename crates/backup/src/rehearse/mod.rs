@@ -1,7 +1,7 @@
 //! Rehearsing: a backup restored into a throwaway server, the archive replayed onto it, everything checked, and the time
 //! taken. Only then is a backup verified.
 //!
-//! Where the throwaway server comes from is the caller's matter.
+//! Where the throwaway server comes from is the caller's matter; one for a physical backup has been started on it.
 
 mod error;
 
@@ -12,9 +12,10 @@ use dump::Proof;
 use dump::manifest::BackupKind;
 use jiff::Timestamp;
 use serde::Serialize;
-use server::{Connection, Sql, Target};
+use server::{Connection, ServerError, Sql, Target};
 
 use crate::archive::Archive;
+use crate::physical::restore::PutBack;
 use crate::replay::{self, Replayed, ServerRewindOptions, replay};
 use crate::repository::{BackupId, Listed, Mark, Repository, Whole};
 use crate::restore::{self, RestoreError, Restored};
@@ -40,12 +41,16 @@ pub struct Watched {
 pub struct Rehearsed {
     /// The backup.
     pub backup: String,
+    /// Statements or files.
+    pub kind: BackupKind,
     /// The moment it is of.
     pub snapshot_taken: Timestamp,
     /// Tables restored.
     pub tables: usize,
-    /// Rows restored.
+    /// Rows restored; 0 of a physical backup, which does not count them.
     pub rows: u64,
+    /// Bytes of the server's files that were put back; 0 of a dump.
+    pub files_bytes: u64,
     /// Tables whose rows were compared with the manifest's sums.
     pub tables_verified: usize,
     /// The replay of the archive; none where there was none to replay.
@@ -65,7 +70,7 @@ pub struct Rehearsed {
 /// What took how long, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Phases {
-    /// Restoring the backup, with its check against the manifest.
+    /// Restoring the backup, with its check against the manifest; of a physical one until a server runs on it.
     pub restore_seconds: f64,
     /// Replaying the archive.
     pub replay_seconds: f64,
@@ -89,7 +94,7 @@ pub struct RecoveryPoint {
 /// The backup to rehearse: the one that is named, or the newest complete one.
 ///
 /// # Errors
-/// If there is none, or it is no logical one.
+/// If there is none.
 pub async fn choose(
     repository: &Repository,
     wanted: Option<&BackupId>,
@@ -101,8 +106,7 @@ pub async fn choose(
     let mut why = None;
     for Listed { id, whole } in listed {
         match whole {
-            Ok(whole) if whole.manifest.kind == BackupKind::Logical => return Ok((id, whole)),
-            Ok(_) => why = why.or(Some(format!("{id} is a physical one, which is not rehearsed"))),
+            Ok(whole) => return Ok((id, whole)),
             Err(problem) => why = why.or(Some(format!("{id}: {problem}"))),
         }
     }
@@ -110,7 +114,7 @@ pub async fn choose(
     Err(RehearseError::NoBackup { why })
 }
 
-/// Rehearses the recovery from a backup in an empty server, which may be thrown away afterwards.
+/// Rehearses the recovery from a dump in an empty server, which may be thrown away afterwards.
 ///
 /// # Errors
 /// As [`RehearseError`] lists; a backup that turns out to be damaged loses its marks.
@@ -125,26 +129,81 @@ pub async fn rehearse(
     let restored = replay::restore_one(repository, id.as_str(), target, options, &watched.restoring).await;
     let restored = match restored {
         Ok(restored) => restored,
-        Err(error) => return Err(blamed(repository, id, error).await?),
+        Err(error) => {
+            blame(repository, id, &error).await?;
+            return Err(error.into());
+        }
     };
     let mut problems = Vec::new();
     compare(&restored, whole, &mut problems);
-    let restore_seconds = begun.elapsed().as_secs_f64();
+    let recovered = Recovered {
+        tables: restored.tables,
+        rows: restored.rows,
+        tables_verified: restored.tables_verified,
+        files_bytes: 0,
+        seconds: begun.elapsed().as_secs_f64(),
+    };
+    prove(repository, (id, whole), target, recovered, problems, watched).await
+}
+
+/// Rehearses the recovery from a physical backup, on a server that was started on its files: `put_back` says what they
+/// are, `seconds` how long it took until the server answered.
+///
+/// # Errors
+/// As [`RehearseError`] lists.
+pub async fn rehearse_physical(
+    repository: &Repository,
+    (id, whole): (&BackupId, &Whole),
+    target: &Target,
+    (put_back, seconds): (&PutBack, f64),
+    watched: &Watched,
+) -> Result<Rehearsed, RehearseError> {
+    let failed = |source| RehearseError::Check { source };
+    let mut connection = Connection::open(target, &server::Limits::default()).await.map_err(failed)?;
+    let tables = tables(&mut connection).await.map_err(failed)?.len();
+    connection.close().await;
+    let recovered = Recovered { tables, rows: 0, tables_verified: 0, files_bytes: put_back.bytes, seconds };
+    prove(repository, (id, whole), target, recovered, Vec::new(), watched).await
+}
+
+/// What the backup alone has given.
+struct Recovered {
+    tables: usize,
+    rows: u64,
+    tables_verified: usize,
+    files_bytes: u64,
+    seconds: f64,
+}
+
+/// Replays the archive onto a recovered backup, has everything checked, and marks the backup if all is well.
+async fn prove(
+    repository: &Repository,
+    (id, whole): (&BackupId, &Whole),
+    target: &Target,
+    recovered: Recovered,
+    mut problems: Vec<String>,
+    watched: &Watched,
+) -> Result<Rehearsed, RehearseError> {
+    let begun = Instant::now();
+    let restore_seconds = recovered.seconds;
     let archive = repository.archive();
     let (base, replayed) = replay_all(repository, &archive, id, target, watched, &mut problems).await?;
-    let replay_seconds = begun.elapsed().as_secs_f64() - restore_seconds;
+    let replay_seconds = begun.elapsed().as_secs_f64();
     let tables_checked = check(target, &mut problems).await?;
     let recovery_seconds = restore_seconds + replay_seconds;
-    let check_seconds = begun.elapsed().as_secs_f64() - recovery_seconds;
+    let check_seconds = begun.elapsed().as_secs_f64() - replay_seconds;
     let now = Timestamp::now();
     let recovery_point = recovery_point(&archive, base.as_ref(), whole, now).await?;
     let verified = problems.is_empty();
     if verified {
+        let transactions = replayed.as_ref().map_or(0, |replayed| replayed.transactions);
+        let tables = recovered.tables;
+        let restored = match whole.manifest.kind {
+            BackupKind::Logical => format!("restored {tables} tables with {} rows", recovered.rows),
+            BackupKind::Physical => format!("ran on the server's files with {tables} tables"),
+        };
         let seen = format!(
-            "restored {} tables with {} rows in {restore_seconds:.1} s, replayed {} transactions in {replay_seconds:.1} s",
-            restored.tables,
-            restored.rows,
-            replayed.as_ref().map_or(0, |replayed| replayed.transactions)
+            "{restored} in {restore_seconds:.1} s, replayed {transactions} transactions in {replay_seconds:.1} s"
         );
         let mark = Mark { at: now, manifest_sha256: whole.manifest_sha256.clone(), seen };
         repository.set_mark(id, Proof::Restored, &mark).await?;
@@ -156,10 +215,12 @@ pub async fn rehearse(
     problems.truncate(PROBLEMS_MAX);
     Ok(Rehearsed {
         backup: id.to_string(),
+        kind: whole.manifest.kind,
         snapshot_taken: whole.manifest.snapshot_taken,
-        tables: restored.tables,
-        rows: restored.rows,
-        tables_verified: restored.tables_verified,
+        tables: recovered.tables,
+        rows: recovered.rows,
+        files_bytes: recovered.files_bytes,
+        tables_verified: recovered.tables_verified,
         replayed,
         tables_checked,
         phases: Phases { restore_seconds, replay_seconds, recovery_seconds, check_seconds },
@@ -169,12 +230,15 @@ pub async fn rehearse(
     })
 }
 
-/// The error of a restore. A backup that is to blame for it is no longer proven.
-async fn blamed(
+/// A backup that is to blame for the error of its restore is no longer proven.
+///
+/// # Errors
+/// If the place fails.
+pub async fn blame(
     repository: &Repository,
     id: &BackupId,
-    error: RestoreError,
-) -> Result<RehearseError, RehearseError> {
+    error: &RestoreError,
+) -> Result<(), RehearseError> {
     let is_to_blame = matches!(
         error,
         RestoreError::Damaged { .. }
@@ -185,7 +249,7 @@ async fn blamed(
     if is_to_blame {
         repository.clear_marks(id).await?;
     }
-    Ok(RehearseError::Restore(error))
+    Ok(())
 }
 
 /// Rows and tables as the manifest counts them.
@@ -218,7 +282,7 @@ async fn replay_all(
     watched: &Watched,
     problems: &mut Vec<String>,
 ) -> Result<(Option<Base>, Option<Replayed>), RehearseError> {
-    let base = match rewind::choose(repository, &Point::End, Some(id), |_| Ok(())).await {
+    let mut base = match rewind::choose(repository, &Point::End, Some(id), |_| Ok(())).await {
         Ok(base) => base,
         // Without an archive a backup is a backup all the same.
         Err(RewindError::NoBackup { .. }) if archive.last_run().await?.is_none() => return Ok((None, None)),
@@ -228,24 +292,31 @@ async fn replay_all(
         }
         Err(error) => return Err(error.into()),
     };
-    replay::begin_notes(target, &base).await?;
+    replay::begin_notes(target, &mut base).await?;
     let replayed = replay(archive, &base, target, false, &watched.replaying).await?;
     Ok((Some(base), Some(replayed)))
+}
+
+/// Databases and names of all tables but the server's own.
+async fn tables(connection: &mut Connection) -> Result<Vec<(String, String)>, ServerError> {
+    let sql = Sql::plain(
+        "SELECT TABLE_SCHEMA AS db, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' \
+         AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')",
+    );
+    let rows = connection.with_limit(CHECK_LIMIT).query(&sql).await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| Some((row.text("db")?.to_owned(), row.text("name")?.to_owned())))
+        .collect())
 }
 
 /// Has the server check each table.
 async fn check(target: &Target, problems: &mut Vec<String>) -> Result<usize, RehearseError> {
     let failed = |source| RehearseError::Check { source };
     let mut connection = Connection::open(target, &server::Limits::default()).await.map_err(failed)?;
-    let sql = Sql::plain(
-        "SELECT TABLE_SCHEMA AS db, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' \
-         AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')",
-    );
-    let tables = connection.with_limit(CHECK_LIMIT).query(&sql).await.map_err(failed)?;
     let mut sound = 0;
-    for table in &tables {
-        let (Some(database), Some(name)) = (table.text("db"), table.text("name")) else { continue };
-        let (Ok(of), Ok(quoted)) = (sqltext::quote_ident(database), sqltext::quote_ident(name)) else {
+    for (database, name) in tables(&mut connection).await.map_err(failed)? {
+        let (Ok(of), Ok(quoted)) = (sqltext::quote_ident(&database), sqltext::quote_ident(&name)) else {
             continue;
         };
         let sql = Sql::plain(format!("CHECK TABLE {of}.{quoted}"));

@@ -7,6 +7,7 @@
 //! events    rows as `BINLOG` statements, which the server applies as its replication does
 //! context   the session of what was logged as text
 //! apply     sends them, many transactions in one
+//! onto      a server that runs on a physical backup already
 //! notes     how far it is, on the target: a replay that was killed goes on where it stopped
 //! ```
 //!
@@ -18,6 +19,7 @@ mod error;
 mod events;
 mod message;
 pub mod notes;
+mod onto;
 mod progress;
 mod seen;
 mod server;
@@ -41,6 +43,7 @@ pub use error::ReplayError;
 pub use message::Counts;
 use message::Mark;
 use notes::Notes;
+pub use onto::replay_onto;
 pub use progress::{Progress, Standing};
 use seen::Seen;
 pub use server::{ServerRewind, ServerRewindError, ServerRewindOptions, estimate, rewind_server};

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use ::server::{Limits, Loader, Sql, Target};
 use dump::fix::Fix;
-use flavor::Vendor;
+use dump::manifest::BackupKind;
+use flavor::{GtidSet, Vendor};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -114,11 +115,7 @@ pub async fn rewind_server(
     restoring: &Arc<restore::Progress>,
     replaying: &Arc<Progress>,
 ) -> Result<ServerRewind, ServerRewindError> {
-    let failed = || ReplayError::server("opening a session");
-    let mut loader = Loader::open(target, &Limits::default(), LIMIT).await.map_err(failed())?;
-    if !options.with_binlog {
-        loader.run(b"SET SESSION sql_log_bin = 0").await.map_err(failed())?;
-    }
+    let mut loader = opened(target, options.with_binlog).await?;
     let mut remarks = Vec::new();
     let phase = begin(&mut loader, base).await?;
     hold_events(&mut loader, &mut remarks).await?;
@@ -150,6 +147,16 @@ pub async fn rewind_server(
     Ok(ServerRewind { restored, restore_seconds, replayed, remarks })
 }
 
+/// A session for what is not of the replay itself.
+pub(super) async fn opened(target: &Target, with_binlog: bool) -> Result<Loader, ReplayError> {
+    let failed = || ReplayError::server("opening a session");
+    let mut loader = Loader::open(target, &Limits::default(), LIMIT).await.map_err(failed())?;
+    if !with_binlog {
+        loader.run(b"SET SESSION sql_log_bin = 0").await.map_err(failed())?;
+    }
+    Ok(loader)
+}
+
 /// Makes sure that the target is empty or our own, and says what an earlier run was at.
 async fn begin(loader: &mut Loader, base: &Base) -> Result<Option<Phase>, ServerRewindError> {
     let (backup, point) = (base.id.to_string(), point_of(base));
@@ -175,12 +182,12 @@ async fn begin(loader: &mut Loader, base: &Base) -> Result<Option<Phase>, Server
     Ok(None)
 }
 
-fn point_of(base: &Base) -> String {
+pub(super) fn point_of(base: &Base) -> String {
     format!("{} {}:{}", base.located.run, base.located.log, base.located.offset)
 }
 
 /// Scheduled events would change what is being made.
-async fn hold_events(loader: &mut Loader, remarks: &mut Vec<String>) -> Result<(), ReplayError> {
+pub(super) async fn hold_events(loader: &mut Loader, remarks: &mut Vec<String>) -> Result<(), ReplayError> {
     let failed = || ReplayError::server("holding scheduled events");
     let rows = loader.query(&Sql::plain("SELECT @@event_scheduler AS it")).await.map_err(failed())?;
     if rows
@@ -247,7 +254,7 @@ pub(crate) async fn restore_one(
 }
 
 /// Tells the server what it has, so that replication and backups can go on from there.
-async fn set_position(loader: &mut Loader, base: &Base, gtids: &str, remarks: &mut Vec<String>) {
+pub(super) async fn set_position(loader: &mut Loader, base: &Base, gtids: &str, remarks: &mut Vec<String>) {
     let Ok(literal) = sqltext::quote_string(gtids) else { return };
     if gtids.is_empty() {
         return;
@@ -264,13 +271,38 @@ async fn set_position(loader: &mut Loader, base: &Base, gtids: &str, remarks: &m
     }
 }
 
+/// Takes what a server that was started on a physical backup says it has for what the backup has. A clone is of a later
+/// moment than its coordinates; its server knows of which.
+///
+/// # Errors
+/// If the server cannot be asked.
+pub(super) async fn adopt_position(loader: &mut Loader, base: &mut Base) -> Result<(), ReplayError> {
+    if base.whole.manifest.server.vendor != Vendor::MySql || base.from.gtids.is_empty() {
+        return Ok(());
+    }
+    let asked = loader.query(&Sql::plain("SELECT @@GLOBAL.gtid_executed AS gtids")).await;
+    let rows = asked.map_err(ReplayError::server("asking what the server has"))?;
+    let text = rows.first().and_then(|row| row.text("gtids")).unwrap_or_default();
+    let gtids = GtidSet::parse(text).map_err(|error| ReplayError::Refused(error.to_string()))?;
+    if !gtids.contains(&base.from.gtids) {
+        let problem =
+            format!("the server has {gtids}, and not all that {} has: {}", base.id, base.from.gtids);
+        return Err(ReplayError::Refused(problem));
+    }
+    base.from.gtids = gtids;
+    Ok(())
+}
+
 /// Makes the notes that a replay keeps, on a server that has the backup and no notes.
 ///
 /// # Errors
 /// If the server refuses.
-pub(crate) async fn begin_notes(target: &Target, base: &Base) -> Result<(), ReplayError> {
+pub(crate) async fn begin_notes(target: &Target, base: &mut Base) -> Result<(), ReplayError> {
     let failed = || ReplayError::server("opening a session");
     let mut loader = Loader::open(target, &Limits::default(), LIMIT).await.map_err(failed())?;
+    if base.whole.manifest.kind == BackupKind::Physical {
+        adopt_position(&mut loader, base).await?;
+    }
     Notes::begin(&mut loader, base.id.as_str(), &point_of(base)).await?;
     Notes::restored(&mut loader).await?;
     loader.close().await;

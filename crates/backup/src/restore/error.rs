@@ -72,6 +72,18 @@ pub enum RestoreError {
         /// The names.
         names: Vec<String>,
     },
+    /// It is a physical backup, where a dump is meant.
+    #[error("the backup {name} is a physical one: it makes a whole server, not databases")]
+    IsPhysical {
+        /// Which.
+        name: String,
+    },
+    /// It is a dump, where a physical backup is meant.
+    #[error("{name} is a dump: it is loaded into a running server, and makes no data directory")]
+    NotPhysical {
+        /// Which.
+        name: String,
+    },
     /// Something about the dump or the target rules the restore out.
     #[error("{0}")]
     Refused(String),
@@ -119,6 +131,10 @@ impl RestoreError {
                 ));
             }
             Self::Sealed { .. } => "name the file with its identity: --identity-file",
+            Self::IsPhysical { .. } => {
+                "put it back with --datadir DIR, an empty data directory of a server that is not running"
+            }
+            Self::NotPhysical { .. } => "leave --datadir away, and name the server to load it into",
             Self::Server { source, .. } => return source.hint(),
             Self::Blob(error) => return Some(error.hint()),
             Self::Rows { .. } => "run the same command again: it goes on where it stopped",

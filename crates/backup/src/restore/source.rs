@@ -11,18 +11,20 @@ use super::error::RestoreError;
 use super::input::Origin;
 use super::select::Selection;
 use super::survey::{self, Folder, Survey};
+use crate::physical::restore::Physical;
 use crate::seal::Identities;
 
 /// Files of a folder, at most.
 const FILES_MAX: usize = 2_000_000;
 
 /// What is read.
-#[expect(clippy::large_enum_variant, reason = "there is one of them in a run")]
 pub enum Source {
     /// One file of statements.
     Plain(Origin),
     /// Files in mydumper's layout.
     Folder(Folder),
+    /// The server's own files.
+    Physical(Physical),
 }
 
 impl Source {
@@ -83,12 +85,21 @@ impl Source {
         identities
             .check(&recipients)
             .map_err(|source| RestoreError::Sealed { place: name.clone(), source })?;
-        if manifest.as_ref().is_some_and(|manifest| manifest.kind == BackupKind::Physical) {
-            let refused =
-                format!("the backup {name} is a physical one: it makes a whole server, not databases");
-            return Err(RestoreError::Refused(refused));
+        let is_physical = manifest.as_ref().is_some_and(|manifest| manifest.kind == BackupKind::Physical);
+        let folder = Folder { name, files, manifest, identities: identities.clone() };
+        if is_physical { Ok(Self::Physical(Physical::of(&folder)?)) } else { Ok(Self::Folder(folder)) }
+    }
+
+    /// The physical backup that it is.
+    ///
+    /// # Errors
+    /// If it is a dump.
+    pub fn physical(self) -> Result<Physical, RestoreError> {
+        match self {
+            Self::Physical(physical) => Ok(physical),
+            Self::Plain(origin) => Err(RestoreError::NotPhysical { name: origin.to_string() }),
+            Self::Folder(folder) => Err(RestoreError::NotPhysical { name: folder.name }),
         }
-        Ok(Self::Folder(Folder { name, files, manifest, identities: identities.clone() }))
     }
 
     /// The accounts that it holds. Blocks: not for a thread that drives others.
@@ -102,6 +113,7 @@ impl Source {
                  are restored from a backup of Mainstay"
             ))),
             Self::Folder(folder) => Accounts::of(folder),
+            Self::Physical(physical) => Err(RestoreError::IsPhysical { name: physical.manifest.id.clone() }),
         }
     }
 
@@ -118,6 +130,7 @@ impl Source {
         match self {
             Self::Plain(origin) => survey::plain(origin, selection, with_index),
             Self::Folder(folder) => survey::folder(&folder, selection, threads),
+            Self::Physical(physical) => Err(RestoreError::IsPhysical { name: physical.manifest.id }),
         }
     }
 }

@@ -32,6 +32,7 @@ fn taken(path: &Path, selection: &Selection) -> Result<(Extracted, String), Rest
     let done = match Source::at_path(path, &Identities::default())? {
         Source::Plain(origin) => extract::plain(origin, selection, true, &mut out)?,
         Source::Folder(folder) => extract::folder(&folder, selection, 2, &mut out)?,
+        Source::Physical(_) => panic!("it is a dump"),
     };
     Ok((done, String::from_utf8(out).unwrap()))
 }

@@ -11,10 +11,11 @@ use super::KeptArgs;
 
 /// Prove a backup: restore it into a throwaway server, replay the archive to its end, check everything, take the time.
 ///
-/// The server is of the backup's vendor, from the programs installed here; it answers on a private socket only, and is
-/// stopped and removed in the end, however that comes. Shown are the measured recovery time, by phase, and the recovery
-/// point: how far behind now the last archived change is. A backup that passes is marked as verified; one that turns out
-/// to be damaged loses its marks. Exit code 2: something is wrong.
+/// Dumps are loaded into the server; on the files of a physical backup it is started. It is of the backup's vendor, from
+/// the programs installed here; it answers on a private socket only, and is stopped and removed in the end, however that
+/// comes. Shown are the measured recovery time, by phase, and the recovery point: how far behind now the last archived
+/// change is. A backup that passes is marked as verified; one that turns out to be damaged loses its marks. Exit code 2:
+/// something is wrong.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  mainstay backup rehearse                          the newest\n  mainstay backup rehearse --place /backups --backup 20261121T173000Z-cloud\n  mainstay backup rehearse --json | jq '.phases.recovery_seconds, .recovery_point.behind_seconds'\n\nEvery night: `mainstay render systemd` writes the unit and its timer."

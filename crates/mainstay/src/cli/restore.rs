@@ -13,9 +13,13 @@ use super::ConnectArgs;
 /// The source is read whole before anything is changed; a file that is cut off or damaged is named, and nothing is
 /// loaded. Tables are made with their primary key, rows loaded by several sessions, other keys built after, foreign keys
 /// last. Killed at any moment, the same command goes on where it stopped. Exit code 2: there is a dry run's plan.
+///
+/// A physical backup (`backup create --physical`) becomes the data directory of a server that is not running: with
+/// --datadir. It streams there without a copy of its own, is made ready, and takes its place at the end, whole or not at
+/// all.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay restore /backups/20261121T173000Z-shop --dry-run\n  mainstay restore dump.sql.gz --into shop --progress\n  mainstay restore /backups/mydumper --rename-database shop=shop_check --no-binlog\n  mainstay restore s3://backups/cloud/20261121T173000Z-cloud --profile cloudstack\n  mainstay restore 20261121T173000Z-cloud --accounts            of the spec's place, with its identity\n  mainstay restore old-mysql.sql.zst --fix collation,definer"
+    after_help = "Examples:\n  mainstay restore /backups/20261121T173000Z-shop --dry-run\n  mainstay restore dump.sql.gz --into shop --progress\n  mainstay restore /backups/mydumper --rename-database shop=shop_check --no-binlog\n  mainstay restore s3://backups/cloud/20261121T173000Z-cloud --profile cloudstack\n  mainstay restore 20261121T173000Z-cloud --accounts            of the spec's place, with its identity\n  mainstay restore old-mysql.sql.zst --fix collation,definer\n  mainstay restore /backups/20261121T173000Z-files --datadir /var/lib/mysql    a physical one"
 )]
 pub(crate) struct RestoreArgs {
     /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), a folder of mydumper's or of Mainstay's, s3://BUCKET/PREFIX/ID, or
@@ -57,6 +61,19 @@ pub(crate) struct RestoreArgs {
     /// Whose data it is: what its control plane needs after a restore is done too.
     #[arg(long, value_enum, default_value_t = ProfileArg::None)]
     pub(crate) profile: ProfileArg,
+    /// Put a physical backup back as this data directory: an empty folder, or none yet, of a server that is not running.
+    #[arg(long, value_name = "DIR", help_heading = "Physical backups", conflicts_with_all = [
+        "tables", "databases", "rename_database", "into", "into_nonempty", "rename_existing", "fix", "accounts",
+        "profile", "threads", "method", "no_binlog", "no_sums", "no_index", "socket", "host", "port",
+    ])]
+    pub(crate) datadir: Option<PathBuf>,
+    /// The account that the server runs as. Default: the spec's [service] user, else who has DIR or the folder above it,
+    /// else (where that is root) mysql.
+    #[arg(long, value_name = "USER", requires = "datadir", help_heading = "Physical backups")]
+    pub(crate) owner: Option<String>,
+    /// The server's programs are inside this directory tree instead of this machine's.
+    #[arg(long, value_name = "TREE", requires = "datadir", help_heading = "Physical backups")]
+    pub(crate) server_root: Option<PathBuf>,
     /// Sessions that load. Default: one more than there are processors, at most 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), help_heading = "Speed")]
     pub(crate) threads: Option<u16>,

@@ -18,7 +18,7 @@ use super::{ConnectArgs, KeptArgs};
 /// a dry run's plan, or the two tables differ.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay rewind --table shop.orders --before 0-1-50130        as `mainstay binlog find` prints it\n  mainstay rewind --table shop.orders --to '2026-11-21 18:00:00' --dry-run\n  mainstay rewind --table shop.orders --before 0-1-50130 --copy-back --only-missing --where 'customer = 17'\n  mainstay rewind --table shop.orders --before 0-1-50130 --swap"
+    after_help = "Examples:\n  mainstay rewind --table shop.orders --before 0-1-50130        as `mainstay binlog find` prints it\n  mainstay rewind --table shop.orders --to '2026-11-21 18:00:00' --dry-run\n  mainstay rewind --table shop.orders --before 0-1-50130 --copy-back --only-missing --where 'customer = 17'\n  mainstay rewind --table shop.orders --before 0-1-50130 --swap\n  mainstay rewind --into /run/new/mysqld.sock --to end\n  mainstay rewind --into /run/mysqld/mysqld.sock --to end --restored --backup 20261121T173000Z-files"
 )]
 pub(crate) struct RewindArgs {
     /// The table, as database.table.
@@ -29,6 +29,10 @@ pub(crate) struct RewindArgs {
     #[arg(long, value_name = "SERVER", conflicts_with_all = ["as_name", "swap", "copy_back", "no_diff", "socket", "host", "port"],
           help_heading = "What")]
     pub(crate) into: Option<String>,
+    /// The server runs on the physical backup that --backup names, put back with `mainstay restore --datadir`: only the
+    /// archive is replayed onto it. Nobody may have written to it.
+    #[arg(long, requires = "into", requires = "backup", help_heading = "What")]
+    pub(crate) restored: bool,
     /// Name of the table that is made. Default: the table's, with _rewound.
     #[arg(long = "as", value_name = "NAME", help_heading = "What")]
     pub(crate) as_name: Option<String>,

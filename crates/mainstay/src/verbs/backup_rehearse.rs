@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use backup::rehearse::{RehearseError, Rehearsed, Watched, choose, rehearse};
+use backup::physical;
+use backup::physical::restore::{PhysicalError, PutBack, PutBackOptions, put_back};
+use backup::rehearse::{RehearseError, Rehearsed, Watched, blame, choose, rehearse, rehearse_physical};
 use backup::replay::ServerRewindOptions;
 use backup::repository::{BackupId, Repository, Whole};
+use backup::restore::Source;
 use dump::fix::Fix;
+use dump::manifest::BackupKind;
 use host::lock::ApplyLock;
 use lab::{Lab, LabError, Topology, UpOptions};
 use serde::Serialize;
@@ -54,19 +58,24 @@ pub(crate) async fn run(format: Format, args: &RehearseArgs) -> Verb {
         Failure::new(error, hint)
     })?;
     check_disk(&lab, &whole)?;
-    let throwaway = Throwaway::up(lab, args, &whole).await?;
+    remove_leftovers(&lab).await?;
+    let trial = Trial { repository: &repository, id: &id, whole: whole.as_ref(), lab: &lab, args };
     let stop = host::supervise::stop_signal()?;
     let watching = Watched::default();
     let rehearsed = {
-        let target = throwaway.target.clone();
-        let work = rehearse(&repository, (&id, whole.as_ref()), &target, &options, &watching);
+        let work = async {
+            match whole.manifest.kind {
+                BackupKind::Logical => trial.logical(&options, &watching).await,
+                BackupKind::Physical => trial.physical(&watching).await,
+            }
+        };
         let work = watched(work, args.progress, &watching.restoring, &watching.replaying);
         tokio::select! {
-            rehearsed = work => rehearsed.map_err(failure),
+            rehearsed = work => rehearsed,
             () = stop => Err(Failure::said("the rehearsal was stopped", "nothing is left of it; run it again")),
         }
     };
-    throwaway.down().await?;
+    remove_leftovers(&lab).await?;
     let rehearsed = rehearsed.map_err(|failed| unproven(failed, &id))?;
     let outcome = if rehearsed.problems.is_empty() { Outcome::Good } else { Outcome::Differs };
     output::result(format, &Report(rehearsed));
@@ -86,15 +95,24 @@ fn failure(error: RehearseError) -> Failure {
 }
 
 fn check_disk(lab: &Lab, whole: &Whole) -> Result<(), Failure> {
-    let rows_bytes: u64 = whole.manifest.tables.iter().map(|table| table.sql_bytes).sum();
-    let needed = rows_bytes.saturating_mul(DISK_FACTOR).saturating_add(DISK_LEAST_BYTES);
+    let manifest = &whole.manifest;
+    let (of, needed) = match manifest.kind {
+        BackupKind::Logical => {
+            let rows_bytes: u64 = manifest.tables.iter().map(|table| table.sql_bytes).sum();
+            (format!("{} of rows", size(rows_bytes)), rows_bytes.saturating_mul(DISK_FACTOR))
+        }
+        BackupKind::Physical => {
+            let bytes = physical::restore::bytes(manifest);
+            (format!("{} of files", size(bytes)), bytes.saturating_add(bytes / 4))
+        }
+    };
+    let needed = needed.saturating_add(DISK_LEAST_BYTES);
     let free = host::disk::look(lab.root())?.free_bytes;
     if free >= needed {
         return Ok(());
     }
     let sentence = format!(
-        "a rehearsal of {} of rows needs about {} in {}, which has {} free",
-        size(rows_bytes),
+        "a rehearsal of {of} needs about {} in {}, which has {} free",
         size(needed),
         lab.root().display(),
         size(free)
@@ -102,25 +120,92 @@ fn check_disk(lab: &Lab, whole: &Whole) -> Result<(), Failure> {
     Err(Failure::said(sentence, "name another folder with --work-dir"))
 }
 
+/// Removes the throwaway server and its files: this rehearsal's, or those of one that was killed. Whoever runs this
+/// holds the lock.
+async fn remove_leftovers(lab: &Lab) -> Result<(), Failure> {
+    match lab.down(NAME).await {
+        Ok(()) | Err(LabError::NoCluster { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let data = data_folder(lab);
+    match std::fs::remove_dir_all(&data) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::said(
+            format!("{} cannot be removed: {error}", data.display()),
+            "remove it, and run again",
+        )),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Where a physical backup is put back before a server starts on it.
+fn data_folder(lab: &Lab) -> PathBuf {
+    lab.root().join("rehearsal-data")
+}
+
+/// A backup on trial.
+struct Trial<'a> {
+    repository: &'a Repository,
+    id: &'a BackupId,
+    whole: &'a Whole,
+    lab: &'a Lab,
+    args: &'a RehearseArgs,
+}
+
+impl Trial<'_> {
+    async fn logical(&self, options: &ServerRewindOptions, watching: &Watched) -> Result<Rehearsed, Failure> {
+        let throwaway = Throwaway::up(self, None).await?;
+        let backup = (self.id, self.whole);
+        rehearse(self.repository, backup, &throwaway.target, options, watching).await.map_err(failure)
+    }
+
+    async fn physical(&self, watching: &Watched) -> Result<Rehearsed, Failure> {
+        let begun = Instant::now();
+        let datadir = data_folder(self.lab);
+        let put_back = self.put_back(&datadir, watching).await;
+        let put_back = match put_back {
+            Ok(put_back) => put_back,
+            Err(error) => {
+                if let RehearseError::Physical(PhysicalError::Restore(error)) = &error {
+                    blame(self.repository, self.id, error).await.map_err(failure)?;
+                }
+                return Err(failure(error));
+            }
+        };
+        let throwaway = Throwaway::up(self, Some(datadir)).await?;
+        let started = (&put_back, begun.elapsed().as_secs_f64());
+        rehearse_physical(self.repository, (self.id, self.whole), &throwaway.target, started, watching)
+            .await
+            .map_err(failure)
+    }
+
+    async fn put_back(&self, datadir: &Path, watching: &Watched) -> Result<PutBack, RehearseError> {
+        let place = self.repository.place().clone();
+        let physical =
+            Source::in_place(place, self.id.as_str(), self.repository.identities()).await?.physical()?;
+        let options = PutBackOptions {
+            datadir: datadir.to_owned(),
+            // The throwaway server runs as who rehearses.
+            owner: Some(host::users::user_name(host::users::current_uid())),
+            server_root: self.args.server_root.clone(),
+            dry_run: false,
+        };
+        Ok(put_back(&physical, &options, &watching.restoring).await?)
+    }
+}
+
 /// A server that is removed when this is dropped, too.
 struct Throwaway {
-    lab: Lab,
     folder: PathBuf,
     target: server::Target,
 }
 
 impl Throwaway {
-    async fn up(lab: Lab, args: &RehearseArgs, whole: &Whole) -> Result<Self, Failure> {
-        // Whoever held the lock before and was killed has left its server behind.
-        match lab.down(NAME).await {
-            Ok(()) => tracing::warn!("removed what an earlier rehearsal had left behind"),
-            Err(LabError::NoCluster { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut options = UpOptions::new(NAME, Topology::Single, whole.manifest.server.vendor);
-        options.server_root.clone_from(&args.server_root);
-        options.memory_bytes = args.memory_mib << 20;
-        let folds = whole.manifest.server.lower_case_table_names;
+    /// Starts one, empty or on a physical backup's files.
+    async fn up(trial: &Trial<'_>, datadir: Option<PathBuf>) -> Result<Self, Failure> {
+        let record = &trial.whole.manifest.server;
+        let mut options = UpOptions::new(NAME, Topology::Single, record.vendor);
+        options.server_root.clone_from(&trial.args.server_root);
+        options.memory_bytes = trial.args.memory_mib << 20;
         options.extra_config = [
             "skip-networking = ON",
             "event-scheduler = OFF",
@@ -130,26 +215,28 @@ impl Throwaway {
         ]
         .map(str::to_owned)
         .into();
-        if folds == 1 && whole.manifest.server.vendor == flavor::Vendor::MariaDb {
+        if datadir.is_some() {
+            // The accounts are the original's, and nothing is known of their passwords. Nobody but this user reaches the
+            // socket, there is no network, and plugins that the original loads (audits, password checks) stay out.
+            options.extra_config.push("skip-grant-tables = ON".to_owned());
+            let settings = trial.whole.manifest.physical.iter().flat_map(|physical| &physical.settings);
+            options.extra_config.extend(settings.map(|(name, value)| format!("{name} = {value}")));
+        } else if record.lower_case_table_names == 1 && record.vendor == flavor::Vendor::MariaDb {
             options.extra_config.push("lower-case-table-names = 1".to_owned());
         }
-        let cluster = lab.up(&options).await?;
+        options.datadir = datadir;
+        let cluster = trial.lab.up(&options).await?;
         let target = match cluster.nodes.first() {
             Some(node) => node.root_target(),
             None => return Err(Failure::said("the throwaway server has no node", "run it again")),
         };
-        Ok(Self { lab, folder: cluster.folder, target })
-    }
-
-    async fn down(self) -> Result<(), Failure> {
-        self.lab.down(NAME).await?;
-        Ok(())
+        Ok(Self { folder: cluster.folder, target })
     }
 }
 
 impl Drop for Throwaway {
     fn drop(&mut self) {
-        // After `down` there is none; files that a panic leaves are removed by the next rehearsal.
+        // Files that a panic leaves are removed by the next rehearsal.
         for process in ServerProcess::find_all(&self.folder).unwrap_or_default() {
             if let Err(error) = process.signal(Signal::KILL) {
                 tracing::warn!(pid = process.pid, %error, "the throwaway server stays");
@@ -162,11 +249,20 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let it = &self.0;
         writeln!(f, "backup {}, as of {:.0}", it.backup, it.snapshot_taken)?;
-        writeln!(
-            f,
-            "restored {} tables with {} rows in {:.1} s; the rows of {} are what the manifest says",
-            it.tables, it.rows, it.phases.restore_seconds, it.tables_verified
-        )?;
+        match it.kind {
+            BackupKind::Logical => writeln!(
+                f,
+                "restored {} tables with {} rows in {:.1} s; the rows of {} are what the manifest says",
+                it.tables, it.rows, it.phases.restore_seconds, it.tables_verified
+            )?,
+            BackupKind::Physical => writeln!(
+                f,
+                "put back the server's files ({}, {} tables) and started a server on them in {:.1} s; the checksum is the manifest's",
+                size(it.files_bytes),
+                it.tables,
+                it.phases.restore_seconds
+            )?,
+        }
         match &it.replayed {
             Some(replayed) => writeln!(
                 f,

@@ -82,6 +82,7 @@ fn to(
     let done = match source {
         Source::Plain(origin) => extract::plain(origin, selection, !args.store.no_index, out),
         Source::Folder(folder) => extract::folder(&folder, selection, threads(None), out),
+        Source::Physical(physical) => Err(RestoreError::IsPhysical { name: physical.manifest.id }),
     };
     done.map_err(failure)
 }

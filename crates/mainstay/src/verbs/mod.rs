@@ -49,6 +49,7 @@ pub(crate) mod receive;
 pub(crate) mod reinit;
 pub(crate) mod render;
 pub(crate) mod restore;
+mod restore_physical;
 pub(crate) mod rewind;
 pub(crate) mod rewind_server;
 pub(crate) mod status;

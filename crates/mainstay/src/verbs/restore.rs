@@ -23,6 +23,7 @@ use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
 use crate::verbs::backup_place::{identities, identities_of, open};
 use crate::verbs::facts::target;
+use crate::verbs::restore_physical;
 
 const STORE_SCHEME: &str = "s3://";
 
@@ -88,6 +89,9 @@ impl fmt::Display for Done {
 }
 
 pub(crate) async fn run(format: Format, args: &RestoreArgs) -> Verb {
+    if let Some(datadir) = &args.datadir {
+        return restore_physical::run(format, args, datadir).await;
+    }
     let begun = Instant::now();
     let mut options = options(args)?;
     let selection = Selection {
@@ -181,13 +185,18 @@ enum Named {
     Backup(Place, String),
 }
 
-fn spec_args(args: &StoreArgs) -> SpecArgs {
+pub(crate) fn spec_args(args: &StoreArgs) -> SpecArgs {
     SpecArgs { config: args.config.clone(), node: None }
 }
 
 fn named(name: &str, args: &StoreArgs) -> Result<Named, Failure> {
     if name.starts_with(STORE_SCHEME) {
-        let store = S3Store { endpoint: args.s3_endpoint.clone(), ..S3Store::default() };
+        let store = S3Store {
+            endpoint: args.s3_endpoint.clone(),
+            // As for places: a store of one's own seldom has a name for each bucket.
+            is_path_style: args.s3_endpoint.is_some(),
+            ..S3Store::default()
+        };
         let address = Address::parse(name, &store).map_err(|error| failure(error.into()))?;
         let credentials = Credentials::from_environment();
         let place = Place::open(&address, credentials.as_ref()).map_err(|error| failure(error.into()))?;

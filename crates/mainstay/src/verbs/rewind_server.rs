@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backup::replay::{
-    Progress, ServerRewind, ServerRewindError, ServerRewindOptions, bytes_between, estimate, rewind_server,
+    Progress, ServerRewind, ServerRewindError, ServerRewindOptions, bytes_between, estimate, replay_onto,
+    rewind_server,
 };
 use backup::repository::Repository;
 use backup::restore;
@@ -32,6 +33,7 @@ struct Plan {
     snapshot_taken: Timestamp,
     point: String,
     target: String,
+    is_restored: bool,
     tables: usize,
     rows: u64,
     backup_bytes: u64,
@@ -60,15 +62,17 @@ pub(crate) async fn run(format: Format, args: &RewindArgs, into: &str) -> Verb {
         Some("end") => Point::End,
         Some(_) | None => point(&args.to)?,
     };
-    let is_logical = |whole: &backup::repository::Whole| match whole.manifest.kind {
-        BackupKind::Logical => Ok(()),
-        BackupKind::Physical => Err("it is a physical one".to_owned()),
+    let fits = |whole: &backup::repository::Whole| match (whole.manifest.kind, args.restored) {
+        (BackupKind::Logical, false) | (BackupKind::Physical, true) => Ok(()),
+        (BackupKind::Physical, false) => Err("it is a physical one: put it back with `mainstay restore \
+             --datadir`, start the server on it, and rewind with --restored"
+            .to_owned()),
+        (BackupKind::Logical, true) => Err("it is a dump: rewind without --restored".to_owned()),
     };
-    let base =
-        choose(&repository, &point, args.base.backup.as_ref(), is_logical).await.map_err(rewind_failure)?;
+    let base = choose(&repository, &point, args.base.backup.as_ref(), fits).await.map_err(rewind_failure)?;
     let target = target_of(args, into)?;
     if args.dry_run {
-        output::result(format, &plan(&base, &point, &target));
+        output::result(format, &plan(&base, &point, &target, args.restored));
         return Ok(Outcome::Differs);
     }
     let options = ServerRewindOptions {
@@ -78,7 +82,12 @@ pub(crate) async fn run(format: Format, args: &RewindArgs, into: &str) -> Verb {
         fixes: Fix::ALL.into_iter().collect(),
     };
     let (restoring, replaying) = (Arc::new(restore::Progress::default()), Arc::new(Progress::default()));
-    let work = rewind_server(&repository, &base, &target, &options, &restoring, &replaying);
+    let work = async {
+        if args.restored {
+            return replay_onto(&repository, base.clone(), &target, &replaying).await;
+        }
+        rewind_server(&repository, &base, &target, &options, &restoring, &replaying).await
+    };
     let rewound =
         watched(work, output::is_read_by_person(), &restoring, &replaying).await.map_err(failure)?;
     let done = Done {
@@ -92,7 +101,7 @@ pub(crate) async fn run(format: Format, args: &RewindArgs, into: &str) -> Verb {
     Ok(Outcome::Good)
 }
 
-fn plan(base: &Base, point: &Point, target: &Target) -> Plan {
+fn plan(base: &Base, point: &Point, target: &Target, is_restored: bool) -> Plan {
     let manifest = &base.whole.manifest;
     let (restore_seconds, replay_seconds) = estimate(base);
     Plan {
@@ -100,6 +109,7 @@ fn plan(base: &Base, point: &Point, target: &Target) -> Plan {
         snapshot_taken: manifest.snapshot_taken,
         point: format!("{point}, at {}", base.located),
         target: target.endpoint.to_string(),
+        is_restored,
         tables: manifest.tables.len(),
         rows: manifest.rows(),
         backup_bytes: manifest.stored_bytes(),
@@ -189,16 +199,24 @@ pub(crate) async fn watched<T>(
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "would make {} what the server was {}", self.target, self.point)?;
-        writeln!(
-            f,
-            "1. restore {} ({}), as of {:.0}: {} tables, {} rows; about {}",
-            self.backup,
-            size(self.backup_bytes),
-            self.snapshot_taken,
-            self.tables,
-            self.rows,
-            age(self.restore_seconds)
-        )?;
+        if self.is_restored {
+            writeln!(
+                f,
+                "1. it runs on {}, as of {:.0}: nothing is restored",
+                self.backup, self.snapshot_taken
+            )?;
+        } else {
+            writeln!(
+                f,
+                "1. restore {} ({}), as of {:.0}: {} tables, {} rows; about {}",
+                self.backup,
+                size(self.backup_bytes),
+                self.snapshot_taken,
+                self.tables,
+                self.rows,
+                age(self.restore_seconds)
+            )?;
+        }
         writeln!(
             f,
             "2. replay {} of logs ({} files) in order; about {}",
@@ -206,9 +224,10 @@ impl fmt::Display for Plan {
             self.logs,
             age(self.replay_seconds)
         )?;
+        let state = if self.is_restored { "as it was put back, with nothing written since" } else { "empty" };
         write!(
             f,
-            "The target has to be empty; nothing is written to its binary log. Times are guesses: `mainstay backup rehearse` measures them."
+            "The target has to be {state}; nothing is written to its binary log. Times are guesses: `mainstay backup rehearse` measures them."
         )
     }
 }
@@ -223,7 +242,7 @@ impl fmt::Display for Done {
                 "restored {}: {} tables, {} rows in {:.1} s",
                 self.backup, restored.tables, restored.rows, it.restore_seconds
             )?,
-            None => writeln!(f, "went on with {}, which an earlier run had restored", self.backup)?,
+            None => writeln!(f, "went on from {}, which had been restored before", self.backup)?,
         }
         let replayed = &it.replayed;
         writeln!(

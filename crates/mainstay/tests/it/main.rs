@@ -26,6 +26,7 @@ mod real_kill;
 mod real_killed;
 mod real_lab;
 mod real_network;
+mod real_physical;
 mod real_properties;
 mod real_restore;
 mod real_rewind;
