@@ -1,4 +1,4 @@
-//! A first look at a whole table by the server's own `CHECKSUM TABLE`, which reads it ten times as fast as SQL sums it.
+//! A first look at a whole table by the server's own `CHECKSUM TABLE`, which is several times as fast as sums by SQL.
 //!
 //! Equal sums of both sides, read once the target had what the source had, end the matter. Others mean nothing yet:
 //! rows changed meanwhile, or the servers keep equal values in different forms. The sum is that of each row's CRC32 of
