@@ -33,7 +33,7 @@ sysbench oltp_read_write --db-driver=mysql --mysql-socket="$socket" --mysql-user
     --threads=2 --table-size="$rows" prepare >/dev/null
 sql "USE wide; CREATE TABLE wide.t (id INT PRIMARY KEY, a INT NOT NULL, b BIGINT NOT NULL, c CHAR(40) NOT NULL, d VARCHAR(80) NOT NULL,
     e DATETIME NOT NULL, KEY (a), KEY (b), KEY (c), KEY (d), KEY (e, a));
-  INSERT INTO wide.t SELECT id, k, CONV(LEFT(MD5(id), 15), 16, 10), SHA1(id), CONCAT(MD5(id + 1), MD5(id + 2)),
+  INSERT INTO wide.t SELECT id, k, CONV(LEFT(SHA2(id, 256), 15), 16, 10), LEFT(SHA2(id + 1, 256), 40), SHA2(id + 2, 256),
     FROM_UNIXTIME(1700000000 + CRC32(id) % 100000000) FROM small.sbtest1"
 for name in small wide; do
     mariadb-dump --no-defaults --user=root --socket="$socket" "$name" >"$folder/$name.sql"
