@@ -12,7 +12,6 @@ use super::error::ReplayError;
 use super::notes::Notes;
 use super::server::{adopt_position, hold_events, opened, point_of, set_position};
 use super::{Progress, ServerRewind, ServerRewindError, replay};
-use crate::archive::Archive;
 use crate::repository::Repository;
 use crate::rewind::Base;
 
@@ -43,8 +42,7 @@ pub async fn replay_onto(
     }
     let mut remarks = Vec::new();
     hold_events(&mut loader, &mut remarks).await?;
-    let archive = Archive::new(repository.place().clone());
-    let replayed = replay(&archive, &base, target, false, replaying).await?;
+    let replayed = replay(&repository.archive(), &base, target, false, replaying).await?;
     let there = match base.whole.manifest.server.vendor {
         Vendor::MySql => base.from.gtids.clone(),
         Vendor::MariaDb => GtidSet::default(),
