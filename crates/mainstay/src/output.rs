@@ -5,8 +5,12 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+/// Between two lines about work that takes long: often enough to see it move, seldom enough for a log.
+pub(crate) const PROGRESS: Duration = Duration::from_secs(2);
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,30 @@ pub(crate) fn text(text: &str) {
 pub(crate) fn message(line: &str) {
     // Nothing is left to tell when standard error is gone.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Waits for work, with a line for the person every so often: what `line` makes of the time since it began.
+pub(crate) fn during<T>(
+    work: impl Future<Output = T>,
+    every: Duration,
+    mut line: impl FnMut(Duration) -> Option<String>,
+) -> impl Future<Output = T> {
+    // Work that takes long is large: it is not kept in each future around it.
+    let mut work = Box::pin(work);
+    async move {
+        let begun = Instant::now();
+        let mut ticks = tokio::time::interval(every);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = ticks.tick() => {}
+            }
+            if let Some(line) = line(begun.elapsed()) {
+                message(&line);
+            }
+        }
+    }
 }
 
 /// Asks a question on the terminal; `None` without one.

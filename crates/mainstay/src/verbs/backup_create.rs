@@ -155,16 +155,7 @@ fn failure(error: CreateError) -> Failure {
 async fn watched<T>(work: impl Future<Output = T>, progress: &Progress) -> T {
     // A log needs fewer lines than a person.
     let every = if std::io::stderr().is_terminal() { 2 } else { 15 };
-    tokio::pin!(work);
-    let begun = Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_secs(every));
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = ticks.tick() => output::message(&line(&progress.counts(), begun.elapsed())),
-        }
-    }
+    output::during(work, Duration::from_secs(every), |elapsed| Some(line(&progress.counts(), elapsed))).await
 }
 
 /// Statistics of the server say how many rows there are, so what is left is an estimate.

@@ -107,7 +107,11 @@ pub(crate) async fn run(format: Format, args: &RestoreArgs) -> Verb {
     let survey = block_in_place(|| source.survey(&selection, threads, with_index)).map_err(failure)?;
     let progress = Arc::new(Progress::default());
     let work = restore(survey, &target, &options, Arc::clone(&progress));
-    let restored = if args.progress { watched(work, &progress).await } else { work.await };
+    let restored = if args.progress {
+        output::during(work, output::PROGRESS, |elapsed| Some(line(&progress, elapsed))).await
+    } else {
+        work.await
+    };
     let restored = restored.map_err(failure)?;
     let outcome = if restored.dry_run { Outcome::Differs } else { Outcome::Good };
     output::result(format, &Done { restored, seconds: begun.elapsed().as_secs_f64() });
@@ -222,22 +226,6 @@ pub(crate) fn failure(error: RestoreError) -> Failure {
     match error.hint() {
         Some(hint) => Failure::new(error, hint),
         None => error.into(),
-    }
-}
-
-/// Shows how far the work is, until it ends.
-async fn watched<T>(work: impl Future<Output = T>, progress: &Progress) -> T {
-    /// Often enough to see it move, seldom enough for a log.
-    const EVERY: Duration = Duration::from_secs(2);
-    tokio::pin!(work);
-    let begun = Instant::now();
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = ticks.tick() => output::message(&line(progress, begun.elapsed())),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backup::physical::restore::{PhysicalError, PutBack, PutBackOptions, put_back};
 use backup::restore::Progress;
@@ -57,28 +57,19 @@ pub(crate) fn physical_failure(error: PhysicalError) -> Failure {
 
 /// Shows how far the work is, until it ends.
 pub(crate) async fn watched<T>(work: impl Future<Output = T>, is_shown: bool, progress: &Progress) -> T {
-    /// Often enough to see it move, seldom enough for a log.
-    const EVERY: Duration = Duration::from_secs(2);
-    tokio::pin!(work);
-    let begun = Instant::now();
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = ticks.tick() => {}
-        }
+    let line = |elapsed: Duration| {
         let it = progress.standing();
         if !is_shown || it.phase.is_empty() {
-            continue;
+            return None;
         }
-        let rate = it.bytes_done.checked_div(begun.elapsed().as_secs()).unwrap_or(0);
+        let rate = it.bytes_done.checked_div(elapsed.as_secs()).unwrap_or(0);
         let left = it.bytes_total.saturating_sub(it.bytes_done).checked_div(rate);
         let left = left.filter(|left| *left > 0);
         let left = left.map(|seconds| format!(", about {} left", age(seconds))).unwrap_or_default();
         let (done, total) = (size(it.bytes_done), size(it.bytes_total));
-        output::message(&format!("{}: {done} of about {total}, {}/s{left}", it.phase, size(rate)));
-    }
+        Some(format!("{}: {done} of about {total}, {}/s{left}", it.phase, size(rate)))
+    };
+    output::during(work, output::PROGRESS, line).await
 }
 
 impl fmt::Display for Report {

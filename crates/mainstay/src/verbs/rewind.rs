@@ -124,25 +124,21 @@ async fn built(prepared: &mut Prepared, target: &Target, options: &TableOptions)
     if !is_there {
         output::message(&prepared.plan_line());
     }
+    let line = |_| {
+        let read = progress.log_bytes.load(Ordering::Relaxed);
+        let written = progress.rows_written.load(Ordering::Relaxed);
+        let restored = progress.restore.standing();
+        Some(format!(
+            "{}: {} of {} restored; {} of {} of logs read, {written} rows written",
+            if read + written == 0 { restored.phase } else { "replaying" },
+            size(restored.bytes_done),
+            size(restored.bytes_total),
+            size(read),
+            size(log_bytes)
+        ))
+    };
     let work = build(prepared, target, options, &progress);
-    tokio::pin!(work);
-    let mut ticks = tokio::time::interval(TOLD_EVERY);
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut work => return done.map_err(failed),
-            _ = ticks.tick() => {
-                let read = progress.log_bytes.load(Ordering::Relaxed);
-                let written = progress.rows_written.load(Ordering::Relaxed);
-                let restored = progress.restore.standing();
-                output::message(&format!(
-                    "{}: {} of {} restored; {} of {} of logs read, {written} rows written",
-                    if read + written == 0 { restored.phase } else { "replaying" },
-                    size(restored.bytes_done), size(restored.bytes_total), size(read), size(log_bytes)
-                ));
-            }
-        }
-    }
+    output::during(work, TOLD_EVERY, line).await.map_err(failed)
 }
 
 async fn copied(loader: &mut Loader, args: &RewindArgs, options: &TableOptions) -> Result<Copying, Failure> {

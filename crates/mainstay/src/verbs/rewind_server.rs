@@ -155,45 +155,36 @@ pub(crate) async fn watched<T>(
     restoring: &restore::Progress,
     replaying: &Progress,
 ) -> T {
-    /// Often enough to see it move, seldom enough for a log.
-    const EVERY: Duration = Duration::from_secs(2);
-    tokio::pin!(work);
-    let mut replay_begun: Option<(Instant, u64)> = None;
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = ticks.tick() => {}
+    let mut replay_begun: Option<(Duration, u64)> = None;
+    let line = |elapsed: Duration| {
+        if !is_shown {
+            return None;
         }
         let replay = replaying.standing();
-        if !is_shown {
-            continue;
-        }
         if replay.bytes_total == 0 {
             let it = restoring.standing();
             let percent = (it.bytes_done * 100).checked_div(it.bytes_total).unwrap_or(0);
-            output::message(&format!(
+            return Some(format!(
                 "restore, {}: {percent}% of {}, {} rows",
                 it.phase,
                 size(it.bytes_total),
                 it.rows_done
             ));
-            continue;
         }
-        let (begun, from) = *replay_begun.get_or_insert((Instant::now(), replay.bytes_read));
-        let seconds = begun.elapsed().as_secs();
+        let (begun, from) = *replay_begun.get_or_insert((elapsed, replay.bytes_read));
+        let seconds = elapsed.saturating_sub(begun).as_secs();
         let rate = replay.bytes_read.saturating_sub(from).checked_div(seconds).unwrap_or(0);
         let left = replay.bytes_total.saturating_sub(replay.bytes_read).checked_div(rate);
         let left = left.map(|seconds| format!(", about {} left", age(seconds))).unwrap_or_default();
         let percent = (replay.bytes_read * 100).checked_div(replay.bytes_total).unwrap_or(100).min(100);
-        output::message(&format!(
+        Some(format!(
             "replay: {percent}% of {} of logs, {} transactions, {}/s{left}",
             size(replay.bytes_total),
             replay.transactions,
             size(rate)
-        ));
-    }
+        ))
+    };
+    output::during(work, output::PROGRESS, line).await
 }
 
 impl fmt::Display for Plan {
