@@ -110,9 +110,10 @@ impl Backed {
         self.bench.run(&args)
     }
 
-    fn archive(&self) {
+    fn archive(&self, more: &[&str]) {
         let (place, socket) = (self.text("place"), self.socket());
-        let ran = self.bench.run(&["backup", "archive", "--once", "--place", &place, "--socket", &socket]);
+        let args = ["backup", "archive", "--once", "--place", &place, "--socket", &socket];
+        let ran = self.bench.run(&[&args[..], more].concat());
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 
@@ -169,28 +170,42 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn real_a_lost_server_comes_back_from_its_files_and_the_archive() {
+    lost(&[]);
+}
+
+#[test]
+fn real_a_lost_server_comes_back_from_what_is_encrypted() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = folder.path().join("identity").to_string_lossy().into_owned();
+    let made = run(&["backup", "keygen", "--out", &identity]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    lost(&["--identity-file", &identity]);
+}
+
+/// A server is lost and comes back, each command with the same options more.
+fn lost(sealed: &[&str]) {
     for server in servers() {
-        let it = Backed::new(server, &[]);
+        let it = Backed::new(server, sealed);
         let bench = &it.bench;
         let rows_then = bench.sql("SELECT * FROM shop.t ORDER BY id");
         let uuid = (server == "mysql").then(|| bench.sql("SELECT @@server_uuid"));
         bench.sql(WORK);
-        it.archive();
+        it.archive(sealed);
         let model = bench.sql(ROWS);
         let data = bench.node_path("datadir");
         let datadir = data.to_string_lossy().into_owned();
 
         // While it is there nothing is done to it.
-        let ran = it.restore(&datadir, &[]);
+        let ran = it.restore(&datadir, sealed);
         assert!(ran.code == Some(1) && ran.err.contains("a server is running in"), "{ran:?}");
         assert_eq!(bench.run(&["lab", "stop", "t"]).code, Some(0));
-        let ran = it.restore(&datadir, &[]);
+        let ran = it.restore(&datadir, sealed);
         assert!(ran.code == Some(1) && ran.err.contains("is not empty: it has"), "{ran:?}");
         fs::remove_dir_all(&data).unwrap();
 
-        let dry = it.restore(&datadir, &["--dry-run"]);
+        let dry = it.restore(&datadir, &[&["--dry-run"], sealed].concat());
         assert!(dry.code == Some(2) && !data.exists(), "{dry:?}");
-        let done = it.restore(&datadir, &["--json"]).json(0);
+        let done = it.restore(&datadir, &[&["--json"], sealed].concat()).json(0);
         assert_eq!(done["resumed"], false, "{done}");
         assert!(done["coordinates"]["gtid"].as_str().unwrap().len() > 4, "{done}");
         assert!(!data.join("auto.cnf").exists(), "two servers would have one server_uuid");
@@ -212,6 +227,7 @@ fn real_a_lost_server_comes_back_from_its_files_and_the_archive() {
 
         let (socket, place) = (it.socket(), it.text("place"));
         let rewind = ["rewind", "--into", &socket, "--to", "end", "--place", &place, "--backup", &it.id];
+        let rewind = [&rewind[..], sealed].concat();
         let unsaid = bench.run(&rewind);
         assert!(unsaid.code == Some(1) && unsaid.err.contains("with --restored"), "{unsaid:?}");
         let onto = [&rewind[..], &["--restored"]].concat();
@@ -234,7 +250,7 @@ fn real_a_physical_backup_is_rehearsed_and_a_damaged_one_loses_its_mark() {
     for server in servers() {
         let it = Backed::new(server, &[]);
         it.bench.sql(WORK);
-        it.archive();
+        it.archive(&[]);
         if server == "mysql" {
             // A clone is of a later moment than its coordinates where the server was busy: nothing is to be done twice.
             let text = fs::read_to_string(it.manifest()).unwrap();
