@@ -107,16 +107,17 @@ fn filled(bytes: &[u8], length: usize) -> Cow<'_, [u8]> {
     Cow::Owned(filled)
 }
 
-/// MariaDB stores a UUID with its last part first, unless it is one whose order in time is that of its text.
+/// MariaDB logs a UUID in the order of its text (seen with 10.11.19), and may store it with its last part first. Which it
+/// is, is told as the server does itself, by a clock sequence with its variant before a version: it takes no UUID that
+/// looks so in the other order.
 fn uuid(stored: &[u8]) -> String {
     let part = |from: usize, to: usize| stored.get(from..to).unwrap_or_default();
-    // Versions 6 and later, of the usual variant, stay as they are.
-    let is_kept =
-        stored.get(6).is_some_and(|byte| byte >> 4 > 5) && stored.get(8).is_some_and(|byte| byte & 0x80 != 0);
-    let parts = if is_kept {
-        [part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 16)]
-    } else {
+    let is_turned = stored.get(6).is_some_and(|byte| byte & 0x80 != 0)
+        && stored.get(8).is_some_and(|byte| (1..0x80).contains(byte));
+    let parts = if is_turned {
         [part(12, 16), part(10, 12), part(8, 10), part(6, 8), part(0, 6)]
+    } else {
+        [part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 16)]
     };
     let mut text = String::from("'");
     for (at, part) in parts.iter().enumerate() {
@@ -195,6 +196,12 @@ mod tests {
         Value::Bytes(Cow::Borrowed(bytes))
     }
 
+    const UUIDS: [[u8; 16]; 3] = [
+        [0xC9, 0x75, 0x7A, 0xCF, 0xE6, 0x35, 0x11, 0xF1, 0xBF, 0x7D, 0x02, 0xFC, 0, 0, 0, 1],
+        [0xC9, 0x75, 0x7A, 0xCF, 0xE6, 0x35, 0x71, 0xF1, 0xBF, 0x7D, 0x02, 0xFC, 0, 0, 0, 1],
+        [0x02, 0xFC, 0, 0, 0, 1, 0xBF, 0x7D, 0x11, 0xF1, 0xE6, 0x35, 0xC9, 0x75, 0x7A, 0xCF],
+    ];
+
     #[test]
     fn bytes_are_written_so_that_they_stay_the_same() {
         for (value, style, written) in [
@@ -204,6 +211,14 @@ mod tests {
             (bytes(b"\xe4"), Style::Text, "x'E4'"),
             (bytes(b"a\0"), Style::AsciiText, "x'6100'"),
             (bytes(b"a"), Style::Binary(3), "x'610000'"),
+            // As 10.11.19 logs them: versions 1 and 7, one with a zero at its end, and the greatest.
+            (bytes(&UUIDS[0]), Style::Uuid, "'c9757acf-e635-11f1-bf7d-02fc00000001'"),
+            (bytes(&UUIDS[1]), Style::Uuid, "'c9757acf-e635-71f1-bf7d-02fc00000001'"),
+            (bytes(&UUIDS[0][..15]), Style::Uuid, "'c9757acf-e635-11f1-bf7d-02fc00000000'"),
+            (bytes(&[0xFF; 16]), Style::Uuid, "'ffffffff-ffff-ffff-ffff-ffffffffffff'"),
+            (bytes(b""), Style::Uuid, "'00000000-0000-0000-0000-000000000000'"),
+            // As it stores the first.
+            (bytes(&UUIDS[2]), Style::Uuid, "'c9757acf-e635-11f1-bf7d-02fc00000001'"),
             (Value::Int(-1), Style::Unsigned(3), "16777215"),
             (Value::Int(-1), Style::Unsigned(8), "18446744073709551615"),
             (Value::Float(0.1), Style::Plain, "1.0000000149011612e-1"),

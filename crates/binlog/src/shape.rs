@@ -23,7 +23,7 @@ pub(crate) enum Style {
     AsciiText,
     /// Bytes, filled up with zeros to this length.
     Binary(u16),
-    /// MariaDB's UUID, which it stores with its parts in another order.
+    /// MariaDB's UUID, whose parts may stand in another order.
     Uuid,
     /// MariaDB's INET6 or INET4: bytes of this length.
     Address(u8),
