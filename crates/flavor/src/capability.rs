@@ -76,6 +76,8 @@ pub enum Capability {
     ChecksumGoesOn,
     /// What foreign keys change by ON DELETE and ON UPDATE is in the binlog.
     CascadesLogged,
+    /// Columns may have the type VECTOR.
+    Vectors,
 }
 
 /// A run of releases: from one on, until (not including) another. A change that was backported to older series
@@ -386,6 +388,13 @@ pub const CAPABILITIES: &[CapabilityRow] = &[
         mariadb: NEVER,
         mysql: &[Span::from(9, 6, 0)],
         source: "MySQL 9.6 release notes: foreign keys are enforced by the SQL layer, unless innodb_native_foreign_keys is on",
+    },
+    CapabilityRow {
+        capability: Capability::Vectors,
+        sentence: "columns may have the type VECTOR",
+        mariadb: &[Span::from(11, 7, 0)],
+        mysql: &[Span::from(9, 0, 0)],
+        source: "MariaDB Vector, and the MySQL manual, The VECTOR Type",
     },
 ];
 

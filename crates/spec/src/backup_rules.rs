@@ -11,6 +11,8 @@ use crate::check::Document;
 use crate::read::{At, Section};
 
 const COUNT_MAX: u64 = 10_000;
+/// No server has more sessions.
+const RUNNING_MAX: u64 = 100_000;
 const SEGMENT_SECONDS: u32 = 10;
 const SEGMENT_SECONDS_MAX: u64 = 3600;
 const PLACE_BYTES_MAX: usize = 1024;
@@ -37,6 +39,10 @@ pub struct Backup {
     pub recipients: Vec<String>,
     /// File with the identities that open them, which need not be on every host; without recipients, theirs are used.
     pub identity_file: Option<PathBuf>,
+    /// A backup reads nothing while its server, a replica, is more seconds behind than this; `None`: it always reads.
+    pub lag_max_seconds: Option<u64>,
+    /// A backup reads nothing while more of others' sessions than this run a statement; `None`: it always reads.
+    pub running_max: Option<u64>,
     /// Newest backups that stay.
     pub keep_last: u32,
     /// Hours of which the newest backup stays.
@@ -65,9 +71,11 @@ impl Document<'_> {
         let text = |name: &'static str| section.text(name).map(|text| text.value);
         let count = |name: &'static str| number(&section, name, 0, COUNT_MAX).unwrap_or(0);
         let s3_endpoint = section.text("s3_endpoint").and_then(|text| self.checked(text, endpoint));
-        let purge = section.text("archive_purge_after").and_then(|text| {
-            self.checked(text, |text| text.parse::<Span>().map_err(|error| error.to_string()))
-        });
+        let seconds = |name: &'static str| {
+            let text = section.text(name)?;
+            let span = self.checked(text, |text| text.parse::<Span>().map_err(|error| error.to_string()));
+            span.map(Span::seconds)
+        };
         Some(Backup {
             place: place?,
             s3_path_style: section.boolean("s3_path_style").unwrap_or(s3_endpoint.is_some()),
@@ -81,6 +89,8 @@ impl Document<'_> {
                 .filter_map(|text| self.recipient(text))
                 .collect(),
             identity_file: self.path(&section, "identity_file"),
+            lag_max_seconds: seconds("max_lag"),
+            running_max: section.number("max_running", 0, RUNNING_MAX).map(|number| number.value),
             keep_last: count("keep_last"),
             keep_hourly: count("keep_hourly"),
             keep_daily: count("keep_daily"),
@@ -89,7 +99,7 @@ impl Document<'_> {
             rewind_days: count("rewind_days"),
             archive_segment_seconds: number(&section, "archive_segment_seconds", 1, SEGMENT_SECONDS_MAX)
                 .unwrap_or(SEGMENT_SECONDS),
-            archive_purge_seconds: purge.map(Span::seconds),
+            archive_purge_seconds: seconds("archive_purge_after"),
         })
     }
 

@@ -26,13 +26,14 @@ fn a_place_is_enough() {
     let small = backup("place = \"/backups\"");
     assert_eq!((small.place.as_str(), small.s3_path_style, small.keep_last), ("/backups", false, 0));
     assert_eq!((small.archive_segment_seconds, small.archive_purge_seconds), (10, None));
+    assert_eq!((small.lag_max_seconds, small.running_max), (None, None));
 }
 
 #[test]
 fn every_word_becomes_what_it_says() {
     let full = backup(
         "place = \"s3://backups/zone1\"\ns3_endpoint = \"https://s3.example\"\ns3_region = \"eu\"\n\
-         s3_ca_file = \"/ca.pem\"\ncredentials_file = \"/s3\"\nrecipients = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]\nidentity_file = \"/key\"\nkeep_last = 1\n\
+         s3_ca_file = \"/ca.pem\"\ncredentials_file = \"/s3\"\nrecipients = [\"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\"]\nidentity_file = \"/key\"\nmax_lag = \"10s\"\nmax_running = 40\nkeep_last = 1\n\
          keep_hourly = 2\nkeep_daily = 3\nkeep_weekly = 4\nkeep_monthly = 5\nrewind_days = 6\n\
          archive_segment_seconds = 7\narchive_purge_after = \"3d\"\n",
     );
@@ -45,6 +46,8 @@ fn every_word_becomes_what_it_says() {
         credentials_file: Some("/s3".into()),
         recipients: vec!["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p".to_owned()],
         identity_file: Some("/key".into()),
+        lag_max_seconds: Some(10),
+        running_max: Some(40),
         keep_last: 1,
         keep_hourly: 2,
         keep_daily: 3,
@@ -69,6 +72,8 @@ fn what_cannot_be_is_said() {
         ("place = \"/b\"\nkeep_dayly = 1", "keep_daily"),
         ("place = \"/b\"\narchive_segment_seconds = 0", "out of range"),
         ("place = \"/b\"\narchive_purge_after = \"soon\"", "soon"),
+        ("place = \"/b\"\nmax_lag = \"late\"", "late"),
+        ("place = \"/b\"\nmax_running = -1", "out of range"),
     ] {
         let told = told(text);
         assert!(told.contains(said), "{text}: {told}");
