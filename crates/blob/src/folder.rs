@@ -170,18 +170,49 @@ impl Folder {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(failed("remove", &path)(error)),
             }
-            // Folders are only parts of names: one without files is none. One that is not empty stays.
-            let mut folder = path.parent();
-            while let Some(empty) = folder.filter(|folder| *folder != root && folder.starts_with(&root)) {
-                if fs::remove_dir(empty).is_err() {
-                    break;
-                }
-                folder = empty.parent();
-            }
-            folder.map_or(Ok(()), sync_folder)
+            path.parent().map_or(Ok(()), |folder| remove_empty(&root, folder))
         })
         .await
     }
+
+    /// Removes unfinished files.
+    pub(crate) async fn clear(&self, prefix: &str) -> Result<(), BlobError> {
+        let (root, folder) = (self.root.clone(), self.root.join(prefix));
+        blocking(move || {
+            if !folder.is_dir() {
+                return Ok(());
+            }
+            for child in fs::read_dir(&folder).map_err(failed("list", &folder))? {
+                let child = child.map_err(failed("list", &folder))?;
+                let is_file = child.file_type().is_ok_and(|kind| kind.is_file());
+                if is_file && child.file_name().to_str().is_some_and(is_unfinished) {
+                    fs::remove_file(child.path()).map_err(failed("remove", &child.path()))?;
+                }
+            }
+            remove_empty(&root, &folder)
+        })
+        .await
+    }
+}
+
+/// Folders are only parts of names: one without files is none. One that is not empty stays.
+fn remove_empty(root: &Path, folder: &Path) -> Result<(), BlobError> {
+    let mut folder = Some(folder);
+    while let Some(empty) = folder.filter(|folder| *folder != root && folder.starts_with(root)) {
+        if fs::remove_dir(empty).is_err() {
+            break;
+        }
+        folder = empty.parent();
+    }
+    folder.map_or(Ok(()), sync_folder)
+}
+
+/// `.NAME.PID-NUMBER`, as [`Folder::put`] names what it writes.
+fn is_unfinished(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let end = name.strip_prefix('.').and_then(|rest| rest.rsplit_once('.'));
+    let numbers = end.filter(|(name, _)| !name.is_empty()).and_then(|(_, end)| end.split_once('-'));
+    numbers.is_some_and(|(pid, number)| is_number(pid) && is_number(number))
 }
 
 fn entry(name: String, metadata: &fs::Metadata) -> Entry {

@@ -199,6 +199,19 @@ impl Place {
         }
     }
 
+    /// Removes what writers that were killed have left of objects right below a folder of names. Nobody may be writing
+    /// there. In a store such parts are for its own rules to remove.
+    ///
+    /// # Errors
+    /// If the place does not answer, or refuses.
+    pub async fn clear(&self, prefix: &str) -> Result<(), BlobError> {
+        name::check_prefix(prefix)?;
+        match &self.kind {
+            Kind::Folder(folder) => folder.clear(prefix).await,
+            Kind::S3(_) => Ok(()),
+        }
+    }
+
     /// Reads an object back and compares it with what was written.
     ///
     /// # Errors

@@ -9,11 +9,11 @@
 mod partial;
 mod programs;
 pub mod restore;
+mod scratch;
 mod unpack;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use crate::create::error::During as _;
 use crate::create::files::Files;
 use crate::create::snapshot::mysql_status;
 use crate::create::{CreateError, CreateOptions, Progress, control_plane, free_id, metadata, server_record};
+use scratch::Scratch;
 
 /// Longest that the copy may take.
 const COPY_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -63,14 +64,14 @@ pub async fn create(
     let packing = (options.compression, options.level);
     let recipients = options.recipients.clone();
     let files = Files::new(place.clone(), id.clone(), packing, recipients, Arc::clone(progress));
-    let own = Scratch::new(scratch.join(format!("mainstay-{id}")))?;
+    refuse_clone(&mut control).await?;
+    scratch::sweep(scratch);
+    let own = Scratch::new(scratch, &id)?;
     let mut left_out = Vec::new();
     let (coordinates, unpacked_bytes) = match server.vendor {
         Vendor::MariaDb => mariadb(&mut control, target, &own, &files, progress).await?,
         Vendor::MySql => {
-            // Made by the server, which may run as another user; nobody but it and root sees into it.
-            let copy = Scratch(scratch.join(format!("mainstay-{id}-data")));
-            let (coordinates, is_exact, bytes) = mysql(&mut control, &copy.0, &own, &files, progress).await?;
+            let (coordinates, is_exact, bytes) = mysql(&mut control, &own, &files, progress).await?;
             if coordinates.is_some() && !is_exact {
                 left_out.push(LeftOut {
                     what: "the exact position".to_owned(),
@@ -127,26 +128,19 @@ async fn settings(control: &mut Connection) -> Result<BTreeMap<String, String>, 
     Ok(names.iter().filter_map(value).collect())
 }
 
-/// A folder of ours that goes with us.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(path: PathBuf) -> Result<Self, CreateError> {
-        let cannot = |source| CreateError::File { what: format!("make {}", path.display()), source };
-        std::fs::create_dir(&path).map_err(cannot)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).map_err(cannot)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %self.0.display(), "a scratch folder is left behind");
-        }
-    }
+/// A server goes on with a clone whose client was killed, and takes no other one meanwhile. What it writes is not to be
+/// removed under it.
+async fn refuse_clone(control: &mut Connection) -> Result<(), CreateError> {
+    let sql = "SELECT ID AS id, TIME AS seconds FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() \
+               AND INFO LIKE 'CLONE LOCAL DATA DIRECTORY%'";
+    let rows =
+        control.query(&Sql::plain(sql)).await.during(|| "see whether it is being cloned".to_owned())?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let (id, seconds) = (row.text("id").unwrap_or_default(), row.text("seconds").unwrap_or_default());
+    let what = format!(
+        "the server has been cloning itself for {seconds} s: wait for its end, or end it by KILL {id}"
+    );
+    Err(CreateError::Physical { what })
 }
 
 async fn mariadb(
@@ -156,17 +150,17 @@ async fn mariadb(
     files: &Files,
     progress: &Progress,
 ) -> Result<(Option<Coordinates>, u64), CreateError> {
-    let login = scratch.0.join("login.cnf");
+    let login = scratch.path("login.cnf");
     host::files::write_atomic(&login, login_file(target)?.as_bytes(), &host::files::Ownership::mode(0o600))?;
     let rows = control.query(&Sql::plain("SELECT @@datadir AS path")).await;
     let rows = rows.during(|| "find the data directory".to_owned())?;
     let data = rows.first().and_then(|row| row.text("path")).unwrap_or_default().to_owned();
-    let log = scratch.0.join("log");
+    let log = scratch.path("log");
     let command = Command::new("mariadb-backup")
         .arg(format!("--defaults-file={}", login.display()))
         .args(["--backup", "--stream=xbstream"])
         .arg(format!("--datadir={data}"))
-        .arg(format!("--target-dir={}", scratch.0.display()));
+        .arg(format!("--target-dir={}", scratch.folder().display()));
     let copied = copy(command, &log, files, progress).await;
     let said = host::files::read_bounded(&log, LOG_BYTES_MAX)?;
     let said = String::from_utf8_lossy(&said);
@@ -223,7 +217,6 @@ fn said_coordinates(line: &str) -> Option<Coordinates> {
 
 async fn mysql(
     control: &mut Connection,
-    folder: &Path,
     scratch: &Scratch,
     files: &Files,
     progress: &Progress,
@@ -234,6 +227,7 @@ async fn mysql(
     {
         return Err(error).during(|| "load the clone plugin".to_owned());
     }
+    let folder = scratch.copy();
     let quoted = sqltext::quote_string(&folder.to_string_lossy())
         .map_err(|error| CreateError::NotShown { what: format!("the scratch folder ({error})") })?;
     // A clone of the server itself does not tell where it stands, until a server runs on it.
@@ -246,8 +240,8 @@ async fn mysql(
             format!("clone the data into {} (its server has to be able to write there)", folder.display())
         })?;
     let after = mysql_status(control).await?;
-    let command = Command::new("tar").arg("-C").arg(folder).args(["-cf", "-", "."]);
-    let bytes = copy(command, &scratch.0.join("log"), files, progress).await?;
+    let command = Command::new("tar").arg("-C").arg(&folder).args(["-cf", "-", "."]);
+    let bytes = copy(command, &scratch.path("log"), files, progress).await?;
     let is_exact = before == after;
     let is_usable = is_exact || before.as_ref().is_some_and(|before| !before.gtid.is_empty());
     Ok((before.filter(|_| is_usable), is_exact, bytes))

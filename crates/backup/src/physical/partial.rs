@@ -15,6 +15,7 @@ use host::files::Ownership;
 use host::lock::{ApplyLock, LockError};
 
 use super::restore::{Owner, PhysicalError, unfit};
+use super::scratch::remove_folder;
 
 /// Of the names of our folders, before 16 hexadecimal digits.
 const MARK: &str = ".mainstay-partial-";
@@ -26,9 +27,6 @@ const LAST: [&str; 2] = ["mysql", "mysql.ibd"];
 const SHOWN: usize = 5;
 /// Entries of a folder that are looked at.
 const ENTRIES_MAX: usize = 1_000_000;
-/// Tries to remove a folder in which a program that was killed may still be writing.
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(100);
 const DATA_MODE: u32 = 0o750;
 /// The sum in the note of a folder that is whole.
 const NOTE_BYTES_MAX: usize = 256;
@@ -336,19 +334,7 @@ fn sync(folder: &Path) -> Result<(), PhysicalError> {
 }
 
 fn remove(folder: &Path) -> Result<(), PhysicalError> {
-    let mut tries = 0;
-    loop {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {
-                tries += 1;
-                std::thread::sleep(PAUSE);
-            }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error(format!("remove {}", folder.display()))(error));
-            }
-            Ok(()) | Err(_) => return Ok(()),
-        }
-    }
+    remove_folder(folder).map_err(io_error(format!("remove {}", folder.display())))
 }
 
 fn io_error(what: String) -> impl FnOnce(io::Error) -> PhysicalError {

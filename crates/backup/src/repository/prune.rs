@@ -113,6 +113,8 @@ impl Repository {
             objects += 1;
             bytes += entry.bytes;
         }
+        // Of a dump that was killed: what is under way is not pruned.
+        self.place().clear(id.as_str()).await?;
         Ok((objects, bytes))
     }
 }

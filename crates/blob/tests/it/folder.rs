@@ -42,6 +42,31 @@ async fn files_are_their_owners_alone_and_hidden_ones_are_not_listed() {
 }
 
 #[tokio::test]
+async fn what_killed_writers_left_is_cleared_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path());
+    place.put_all("a/b", Bytes::from_static(b"x")).await.unwrap();
+    let left = |name: &str| std::fs::copy(folder.path().join("a/b"), folder.path().join(name)).unwrap();
+    for name in ["a/.b.17-0", "a/.b.sql.zst.4711-12", "a/.mine", "a/.b.17", "a/.b.17-x", "a/b.17-0"] {
+        left(name);
+    }
+    std::fs::create_dir(folder.path().join("a/.d.17-0")).unwrap();
+    place.clear("a").await.unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(folder.path().join("a"))
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, [".b.17", ".b.17-x", ".d.17-0", ".mine", "b", "b.17-0"]);
+    // A folder with nothing else goes with it.
+    std::fs::create_dir(folder.path().join("c")).unwrap();
+    left("c/.b.17-0");
+    place.clear("c").await.unwrap();
+    assert!(!folder.path().join("c").exists());
+    place.clear("absent").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_disk_leaves_nothing_behind() {
     let full = std::path::Path::new("/dev/full");
     if !full.exists() {
