@@ -91,6 +91,22 @@ pub(crate) struct Object {
     pub(crate) definer: Option<String>,
 }
 
+impl Object {
+    /// The word for it in statements.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self.kind {
+            ObjectKind::View => "VIEW",
+            ObjectKind::Sequence => "SEQUENCE",
+            ObjectKind::Trigger => "TRIGGER",
+            ObjectKind::Function => "FUNCTION",
+            ObjectKind::Procedure => "PROCEDURE",
+            ObjectKind::Package => "PACKAGE",
+            ObjectKind::PackageBody => "PACKAGE BODY",
+            ObjectKind::Event => "EVENT",
+        }
+    }
+}
+
 /// Reads what there is, of what is asked for.
 pub(crate) async fn read(control: &mut Connection, options: &CreateOptions) -> Result<Catalog, CreateError> {
     let mut catalog = Catalog::default();
@@ -406,8 +422,8 @@ async fn post(control: &mut Connection, database: &mut Database, of: &str) -> Re
     Ok(())
 }
 
-/// Definitions of tables, by `database.table`, as far as they tell a change: the statement, and what changes when a
-/// table is made anew or emptied under the same statement.
+/// Of all that the catalog has: for tables, by `database.table`, what tells a change, which is the statement, and what
+/// changes when a table is made anew or emptied under the same statement; of the rest, that it is there.
 pub(crate) async fn fingerprints(
     control: &mut Connection,
     catalog: &Catalog,
@@ -415,6 +431,11 @@ pub(crate) async fn fingerprints(
     let mut prints = BTreeMap::new();
     let ids = inner_ids(control).await?;
     for database in &catalog.databases {
+        prints.insert(format!("database {}", database.name), database.collation.clone());
+        for object in &database.objects {
+            let what = format!("{} {}.{}", object.word().to_ascii_lowercase(), database.name, object.name);
+            prints.insert(what, object.table.clone().unwrap_or_default());
+        }
         let of = literal(&database.name)?;
         let rows = query(
             control,
@@ -428,13 +449,16 @@ pub(crate) async fn fingerprints(
         for table in &database.tables {
             let name = format!("{}.{}", database.name, table.name);
             let Some(row) = rows.iter().find(|row| row.text("name") == Some(table.name.as_str())) else {
+                // Dropped since the catalog was read: it is not to be taken for unchanged.
+                prints.insert(name, String::new());
                 continue;
             };
             let made = row.text("made").unwrap_or_default();
             let ids = ids.get(&inner_name(&database.name, &table.name)).cloned().unwrap_or_default();
             // A column added in an instant changes neither number nor time.
             let show = format!("SHOW CREATE TABLE {}.{}", ident(&database.name)?, ident(&table.name)?);
-            let Ok(shown) = control.query(&Sql::plain(show)).await else { continue };
+            // Dropped just now, it has none.
+            let shown = control.query(&Sql::plain(show)).await.unwrap_or_default();
             let definition = shown.first().and_then(|row| row.text_at(1)).unwrap_or_default();
             let definition = without_auto_increment(definition);
             prints.insert(name, format!("{made} {ids:?} {definition}"));
@@ -487,13 +511,10 @@ fn without_auto_increment(definition: &str) -> String {
     }
 }
 
-/// Names whose definitions differ.
+/// Names whose definitions differ, or that only one of both has.
 pub(crate) fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
-    before
-        .iter()
-        .filter(|(name, print)| after.get(*name) != Some(print))
-        .map(|(name, _)| name.clone())
-        .collect()
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
 pub(crate) async fn query(control: &mut Connection, what: &str, sql: &str) -> Result<Vec<Row>, CreateError> {
@@ -513,13 +534,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_that_is_gone_or_made_anew_has_changed() {
+    fn a_table_that_is_new_gone_or_made_anew_has_changed() {
         let prints = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(name, print)| ((*name).to_owned(), (*print).to_owned())).collect()
         };
         let before = prints(&[("a.t", "1"), ("a.u", "2"), ("a.v", "3")]);
         let after = prints(&[("a.t", "1"), ("a.u", "9"), ("a.new", "4")]);
-        assert_eq!(changed(&before, &after), ["a.u", "a.v"]);
+        assert_eq!(changed(&before, &after), ["a.new", "a.u", "a.v"]);
         assert_eq!(changed(&before, &before), Vec::<String>::new());
     }
 

@@ -6,6 +6,7 @@
 //! make no backup.
 
 mod accounts;
+mod begun;
 pub(crate) mod catalog;
 pub(crate) mod control_plane;
 pub(crate) mod error;
@@ -31,6 +32,7 @@ use dump::manifest::{
 use jiff::Timestamp;
 use server::{Connection, Limits, Row, Sql, Target};
 
+use begun::Begun;
 use catalog::Catalog;
 pub use error::CreateError;
 use error::During as _;
@@ -54,13 +56,12 @@ pub async fn create(
 ) -> Result<Manifest, CreateError> {
     control_plane::check(&options.control_plane_files, &options.recipients)?;
     let (started, id) = free_id(place, &options.label).await?;
-    let mut begun = begin(target, limits, options).await?;
     let threads = options.threads.clamp(1, THREADS_MAX);
-    let snapshot = snapshot::open(target, limits, threads, options.without_coordinates).await?;
+    let (mut begun, snapshot) = begun::begin(target, limits, threads, options).await?;
     let packing = (options.compression, options.level);
     let recipients = options.recipients.clone();
     let files = Files::new(place.clone(), id.clone(), packing, recipients, Arc::clone(progress));
-    let _watch = throttle::watch(target, limits, options.throttle, progress).await?;
+    let _watch = throttle::watch(target, limits, options.throttle, &snapshot.readers, progress).await?;
     let dumped = dump(&mut begun, snapshot.readers, &files, options, progress).await?;
     control_plane::write(&options.control_plane_files, &files).await?;
     begun.control.close().await;
@@ -95,27 +96,6 @@ pub async fn create(
     Ok(manifest)
 }
 
-/// What is known before the snapshot.
-struct Begun {
-    control: Connection,
-    server: ServerRecord,
-    catalog: Catalog,
-    definitions: BTreeMap<String, String>,
-}
-
-async fn begin(target: &Target, limits: &Limits, options: &CreateOptions) -> Result<Begun, CreateError> {
-    let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
-    if control.flavor().vendor == flavor::Vendor::MySql {
-        // Statistics and times are to be of now, not of yesterday.
-        let fresh = Sql::plain("SET SESSION information_schema_stats_expiry = 0");
-        control.execute(&fresh).await.during(|| "ask for fresh statistics".to_owned())?;
-    }
-    let server = server_record(&mut control).await?;
-    let catalog = catalog::read(&mut control, options).await?;
-    let definitions = catalog::fingerprints(&mut control, &catalog).await?;
-    Ok(Begun { control, server, catalog, definitions })
-}
-
 /// What was written.
 struct Dumped {
     databases: Vec<DatabaseRecord>,
@@ -131,7 +111,26 @@ async fn dump(
     options: &CreateOptions,
     progress: &Arc<Progress>,
 ) -> Result<Dumped, CreateError> {
-    let Begun { control, catalog, definitions, .. } = begun;
+    let dumped = contents(begun, readers, files, options, progress).await;
+    match catalog::fingerprints(&mut begun.control, &begun.catalog).await {
+        // A table that was altered or dropped fails to be read: that is what is to be told.
+        Ok(after) => {
+            let names = catalog::changed(&begun.definitions, &after);
+            if names.is_empty() { dumped } else { Err(CreateError::DefinitionsChanged { names }) }
+        }
+        // The server is gone, and what failed first tells more.
+        Err(error) => Err(dumped.err().unwrap_or(error)),
+    }
+}
+
+async fn contents(
+    begun: &mut Begun,
+    readers: Vec<Connection>,
+    files: &Files,
+    options: &CreateOptions,
+    progress: &Arc<Progress>,
+) -> Result<Dumped, CreateError> {
+    let Begun { control, catalog, .. } = begun;
     let mut names = FileNames::default();
     let schema = schema::write(control, catalog, &mut names, files).await?;
     let mut left_out = catalog.left_out.clone();
@@ -142,14 +141,8 @@ async fn dump(
     let shape =
         rows::Shape { chunk_bytes: options.chunk_bytes, statement_bytes: options.statement_bytes.max(1) };
     let records: Vec<TableRecord> = sources.iter().map(|source| record(source, &schema.tables)).collect();
-    let rows = rows::read(readers, sources, shape, files, progress).await;
-    // A table that was altered fails to be read: the alteration is what is to be told.
-    let after = catalog::fingerprints(control, catalog).await?;
-    let changed = catalog::changed(definitions, &after);
-    if !changed.is_empty() {
-        return Err(CreateError::DefinitionsChanged { names: changed });
-    }
-    let tables = records.into_iter().zip(rows?).map(|(record, rows)| TableRecord {
+    let rows = rows::read(readers, sources, shape, files, progress).await?;
+    let tables = records.into_iter().zip(rows).map(|(record, rows)| TableRecord {
         rows: rows.digest.rows(),
         sql_bytes: rows.sql_bytes,
         digest: rows.digest.to_string(),

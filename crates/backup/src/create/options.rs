@@ -63,11 +63,11 @@ impl CreateOptions {
     }
 }
 
-/// When to hold back.
+/// When to hold back: at most ten minutes at a stretch, after which a minute is read whatever the server suffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Throttle {
     /// Read nothing while the server, a replica, is further behind than this.
     pub lag_max: Option<Duration>,
-    /// Read nothing while more sessions than this are running a statement.
+    /// Read nothing while more of others' sessions than this are running a statement.
     pub running_max: Option<u64>,
 }

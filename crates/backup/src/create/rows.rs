@@ -333,11 +333,10 @@ async fn chunk(
     let forms: Vec<Form> = source.table.columns.iter().map(|column| column.form).collect();
     let mut writer = StatementWriter::new(shared, source, job)?;
     let sql = Sql::plain(select(source, &job.range)?);
+    held_back(&shared.progress).await;
     let mut stream = reader.stream(sql, SELECT_LIMIT, SILENCE).await.during(|| format!("read {name}"))?;
     loop {
-        while shared.progress.is_held_back() {
-            tokio::time::sleep(HELD_BACK).await;
-        }
+        held_back(&shared.progress).await;
         let (mut rows, mut written) = (0, Ok(()));
         let is_more = stream
             .next(|values| {
@@ -361,6 +360,13 @@ async fn chunk(
         }
     }
     writer.finish(job).await
+}
+
+/// Waits while the server is to be spared.
+async fn held_back(progress: &Progress) {
+    while progress.is_held_back() {
+        tokio::time::sleep(HELD_BACK).await;
+    }
 }
 
 fn select(source: &Source, range: &KeyRange) -> Result<String, CreateError> {

@@ -226,15 +226,16 @@ impl Writer<'_> {
     }
 
     async fn body(&mut self, database: &Database, object: &Object) -> Result<Shown, CreateError> {
-        let (word, column) = match object.kind {
-            ObjectKind::Trigger => ("TRIGGER", "SQL Original Statement"),
-            ObjectKind::Function => ("FUNCTION", "Create Function"),
-            ObjectKind::Procedure => ("PROCEDURE", "Create Procedure"),
-            ObjectKind::Package => ("PACKAGE", "Create Package"),
-            ObjectKind::PackageBody => ("PACKAGE BODY", "Create Package Body"),
-            ObjectKind::Event => ("EVENT", "Create Event"),
-            ObjectKind::View => ("VIEW", "Create View"),
-            ObjectKind::Sequence => ("SEQUENCE", "Create Table"),
+        let word = object.word();
+        let column = match object.kind {
+            ObjectKind::Trigger => "SQL Original Statement",
+            ObjectKind::Function => "Create Function",
+            ObjectKind::Procedure => "Create Procedure",
+            ObjectKind::Package => "Create Package",
+            ObjectKind::PackageBody => "Create Package Body",
+            ObjectKind::Event => "Create Event",
+            ObjectKind::View => "Create View",
+            ObjectKind::Sequence => "Create Table",
         };
         let what = format!("{} {}.{}", word.to_ascii_lowercase(), database.name, object.name);
         let row = self.show(&format!("SHOW CREATE {word} {}", ident(&object.name)?), &what).await?;

@@ -42,6 +42,15 @@ pub(crate) struct Snapshot {
     pub(crate) guard: Option<Connection>,
 }
 
+impl Snapshot {
+    /// Lets the moment go.
+    pub(crate) async fn close(self) {
+        for session in self.readers.into_iter().chain(self.guard) {
+            session.close().await;
+        }
+    }
+}
+
 /// Opens `count` sessions at one moment.
 pub(crate) async fn open(
     target: &Target,

@@ -1,0 +1,81 @@
+//! What a dump begins with: sessions at one moment, and all that there was at that moment. It writes nothing.
+//!
+//! What there is, is not part of a snapshot: it is looked at before and after, and where that differs, another moment is
+//! taken. Else a table made in between would be in no dump, nor in the logs that are replayed onto it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dump::manifest::ServerRecord;
+use server::{Connection, Limits, Sql, Target};
+
+use super::catalog::{self, Catalog};
+use super::error::{CreateError, During as _};
+use super::options::CreateOptions;
+use super::server_record;
+use super::snapshot::{self, Snapshot};
+
+/// Moments tried, with pauses that a change of the schema may end in.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is known of the server before its rows are read.
+pub(super) struct Begun {
+    pub(super) control: Connection,
+    pub(super) server: ServerRecord,
+    pub(super) catalog: Catalog,
+    /// Of what the catalog has, as [`catalog::fingerprints`] tells it.
+    pub(super) definitions: BTreeMap<String, String>,
+}
+
+/// Opens the sessions that read, at a moment at which there was what is known.
+///
+/// # Errors
+/// If what there is changes all the time, or the server does not do its part.
+pub(super) async fn begin(
+    target: &Target,
+    limits: &Limits,
+    threads: usize,
+    options: &CreateOptions,
+) -> Result<(Begun, Snapshot), CreateError> {
+    let mut begun = look(target, limits, options).await?;
+    let mut tries = 1;
+    loop {
+        let snapshot = snapshot::open(target, limits, threads, options.without_coordinates).await?;
+        let (catalog, definitions) = known(&mut begun.control, options).await?;
+        let names = catalog::changed(&begun.definitions, &definitions);
+        if names.is_empty() {
+            return Ok((begun, snapshot));
+        }
+        if tries >= TRIES {
+            return Err(CreateError::DefinitionsChanged { names });
+        }
+        tracing::info!(names = names.join(", "), tries, "definitions changed: another moment is taken");
+        snapshot.close().await;
+        tokio::time::sleep(PAUSE).await;
+        // Later than what is known by now.
+        (begun.catalog, begun.definitions) = (catalog, definitions);
+        tries += 1;
+    }
+}
+
+async fn look(target: &Target, limits: &Limits, options: &CreateOptions) -> Result<Begun, CreateError> {
+    let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
+    if control.flavor().vendor == flavor::Vendor::MySql {
+        // Statistics and times are to be of now, not of yesterday.
+        let fresh = Sql::plain("SET SESSION information_schema_stats_expiry = 0");
+        control.execute(&fresh).await.during(|| "ask for fresh statistics".to_owned())?;
+    }
+    let server = server_record(&mut control).await?;
+    let (catalog, definitions) = known(&mut control, options).await?;
+    Ok(Begun { control, server, catalog, definitions })
+}
+
+async fn known(
+    control: &mut Connection,
+    options: &CreateOptions,
+) -> Result<(Catalog, BTreeMap<String, String>), CreateError> {
+    let catalog = catalog::read(control, options).await?;
+    let definitions = catalog::fingerprints(control, &catalog).await?;
+    Ok((catalog, definitions))
+}
