@@ -55,7 +55,7 @@ pub fn plain(
     let text = file.text().and_then(Ahead::new).map_err(survey::failed(&name))?;
     let mut reader = DumpReader::new(text);
     let mut maker = InventoryMaker::new();
-    let damaged = |source| RestoreError::Damaged { file: name.clone(), source };
+    let damaged = |source| RestoreError::damaged(name.clone(), source);
     // Tables by number: whether they are meant is asked once.
     let mut meant: Vec<Option<bool>> = Vec::new();
     while let Some(statement) = reader.next().map_err(damaged)? {
@@ -141,7 +141,7 @@ fn rest(mut script: Script<'_>, survey: &Survey) -> Result<Extracted, RestoreErr
 }
 
 fn written(source: io::Error) -> RestoreError {
-    RestoreError::File { file: "the extracted script".to_owned(), source }
+    RestoreError::write("the extracted script", source)
 }
 
 /// The script that is written.
@@ -232,7 +232,7 @@ impl<'o> Script<'o> {
 
     /// Copies a stretch of a file's text: one thread reads while this one writes.
     fn copy(&mut self, file: &SourceFile, offset: u64, length: u64) -> Result<(), RestoreError> {
-        let failed = |source| RestoreError::File { file: file.origin.to_string(), source };
+        let failed = |source| RestoreError::read(file.origin.to_string(), source);
         let text = file.text_from(offset).map_err(failed)?;
         let mut ahead = Ahead::new(Box::new(text.take(length))).map_err(failed)?;
         self.out.flush().map_err(written)?;

@@ -7,7 +7,9 @@ mod accounts;
 pub(crate) mod engine;
 mod error;
 mod feed;
+mod fits;
 pub mod input;
+mod lz4;
 pub(crate) mod notes;
 mod objects;
 mod plan;
@@ -156,6 +158,7 @@ pub async fn restore(
     plan.left_out.extend(own);
     check_fixes(&plan, &options.fixes)?;
     let method = method(options, &here)?;
+    fits::check(&plan, &survey.files, method, &here).await?;
     let mut restored = described(&survey, &plan, method);
     let sessions =
         Sessions { target: target.clone(), vendor: here.vendor(), with_binlog: options.with_binlog };
@@ -163,6 +166,9 @@ pub async fn restore(
     let mut loader = opened.map_err(RestoreError::server("opening a session"))?;
     let id = state::id_of(identity(&plan));
     let mut state = State::read(&mut loader, &id).await?;
+    let is_there =
+        |number: usize| plan.tables.get(number).is_some_and(|table| here.has(&table.database, &table.name));
+    let forgetting = state.forget_dropped(is_there);
     restored.resumed = state.is_resumed();
     let aside = if restored.resumed { BTreeMap::new() } else { room(&plan, &here, options)? };
     restored.renamed =
@@ -174,6 +180,12 @@ pub async fn restore(
         restored.dry_run = true;
         loader.close().await;
         return Ok(restored);
+    }
+    for forget in forgetting {
+        loader
+            .run(forget.as_bytes())
+            .await
+            .map_err(RestoreError::server("forgetting tables that were dropped"))?;
     }
     make_room(&mut loader, &plan, &aside).await?;
     let is_first = !state.is_resumed();
@@ -187,7 +199,7 @@ pub async fn restore(
     let work = Arc::new(work(plan, sessions, state, method, &here, progress));
     carry_out(&work, survey.files, options.threads).await?;
     restored.left_out.extend(accounts.grant(&mut loader).await?);
-    restored.tables_verified = verify::verify(&work, options.threads, options.with_sums).await?;
+    restored.tables_verified = verify::verify(&work, &mut loader, options.threads, options.with_sums).await?;
     work.progress.begin("finishing");
     restored.profile = profile::apply(options.profile, &mut loader, &restored.databases).await?;
     work.state.end(&mut loader).await?;
@@ -344,8 +356,7 @@ fn work(
         sessions,
         state,
         method,
-        // The head of a packet is in it as well.
-        statement_bytes_max: here.packet_bytes.saturating_sub(64 << 10).max(512 << 10),
+        statement_bytes_max: here.statement_bytes_max(),
         progress,
         open_pieces: (0..tables).map(|_| AtomicUsize::new(0)).collect(),
         rows: (0..tables).map(|_| AtomicU64::new(0)).collect(),
@@ -359,8 +370,10 @@ async fn carry_out(
     threads: usize,
 ) -> Result<(), RestoreError> {
     work.progress.begin("creating tables");
+    settle(work).await?;
     objects::make(work, |kind| kind == ObjectKind::Sequence).await?;
     engine::each_table(work, threads, Step::Create).await?;
+    settle(work).await?;
     work.progress.begin("loading rows");
     engine::load(work, files, threads).await?;
     work.progress.begin("foreign keys");
@@ -368,4 +381,22 @@ async fn carry_out(
     engine::each_table(work, 1, Step::ForeignKeys).await?;
     work.progress.begin("views, routines, triggers, events");
     objects::make(work, |kind| kind != ObjectKind::Sequence).await
+}
+
+/// Has the notes on the disk before rows come that no rollback takes away: killed, a server may lose what it committed last
+/// (`innodb_flush_log_at_trx_commit`), and keeps such rows.
+async fn settle(work: &Work) -> Result<(), RestoreError> {
+    if work.plan.tables.iter().all(plan::TablePlan::is_transactional) {
+        return Ok(());
+    }
+    let failed = || RestoreError::server("keeping notes");
+    let mut loader = work.sessions.open().await.map_err(failed())?;
+    // Definitions of InnoDB are written to the disk whatever that setting is, with all that was committed before.
+    for statement in ["DROP TABLE IF EXISTS", "CREATE TABLE", "DROP TABLE"] {
+        let columns = if statement == "CREATE TABLE" { " (it INT PRIMARY KEY) ENGINE=InnoDB" } else { "" };
+        let sql = format!("{statement} {}.settled{columns}", state::SCHEMA);
+        loader.run(sql.as_bytes()).await.map_err(failed())?;
+    }
+    loader.close().await;
+    Ok(())
 }

@@ -18,7 +18,7 @@ pub enum Fix {
     Collation,
     /// A storage engine that the target does not have becomes InnoDB.
     Engine,
-    /// A type that the target does not have becomes text that holds the same values.
+    /// A type that the target does not have becomes text that holds the same values, or bytes.
     ColumnType,
     /// An option of an index or a column in the other vendor's words, or none.
     Option,
@@ -32,7 +32,7 @@ pub enum Fix {
     SqlMode,
     /// A definer that is not there becomes the account that restores.
     Definer,
-    /// Sequences and packages are left out where the target has none.
+    /// Sequences, defaults from them, and packages are left out where the target has none.
     Object,
 }
 
@@ -90,6 +90,8 @@ pub struct TargetSide {
     pub collations: BTreeSet<String>,
     /// Its storage engines' names, in lower case.
     pub engines: BTreeSet<String>,
+    /// Whether it has the type `VECTOR`.
+    pub has_vectors: bool,
 }
 
 /// A change that was made.
@@ -289,6 +291,16 @@ fn change(rest: &[Token<'_>], target: &TargetSide) -> Option<(usize, Change)> {
     {
         return made(used, Fix::Engine, "ENGINE=InnoDB");
     }
+    if lower == "vector"
+        && !target.has_vectors
+        && let [_, open, dimensions, close, ..] = rest
+        && open.text == "("
+        && dimensions.text.bytes().all(|byte| byte.is_ascii_digit())
+        && close.text == ")"
+    {
+        // Of the same bytes: 16383 dimensions at most, of four bytes each.
+        return made(4, Fix::ColumnType, "blob");
+    }
     if target.vendor == Vendor::MySql {
         let to = match lower.as_str() {
             "uuid" if !follows_call(rest) => Some("char(36)"),
@@ -305,6 +317,10 @@ fn change(rest: &[Token<'_>], target: &TargetSide) -> Option<(usize, Change)> {
         if lower == "default"
             && let Some((used, call)) = called(rest)
         {
+            if call.to_ascii_lowercase().starts_with("nextval(") {
+                // Of a sequence, which is left out as well.
+                return made(used, Fix::Object, "");
+            }
             return made(used, Fix::Option, &format!("DEFAULT ({call})"));
         }
         if matches!(lower.as_str(), "page_checksum" | "transactional" | "page_compressed")
@@ -403,7 +419,12 @@ mod tests {
 
     fn side(vendor: Vendor, collations: &[&str]) -> TargetSide {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        TargetSide { vendor, collations: set(collations), engines: set(&["innodb", "myisam"]) }
+        TargetSide {
+            vendor,
+            collations: set(collations),
+            engines: set(&["innodb", "myisam"]),
+            has_vectors: vendor == Vendor::MySql,
+        }
     }
 
     fn mysql() -> TargetSide {
@@ -444,6 +465,19 @@ mod tests {
                 "DEFAULT current_timestamp(), DEFAULT (f())",
                 &mysql(),
                 "DEFAULT current_timestamp(), DEFAULT (f())",
+                "",
+            ),
+            (
+                "`id` int NOT NULL DEFAULT nextval(`d`.`s`), `b`",
+                &mysql(),
+                "`id` int NOT NULL , `b`",
+                "object",
+            ),
+            ("`v` vector(3) DEFAULT NULL", &old, "`v` blob DEFAULT NULL", "column-type"),
+            (
+                "`v` vector(3), KEY `vector` (`vector`)",
+                &mysql(),
+                "`v` vector(3), KEY `vector` (`vector`)",
                 "",
             ),
             ("DEFAULT f() DEFAULT CHARSET=x", &old, "DEFAULT f() DEFAULT CHARSET=x", ""),

@@ -55,6 +55,8 @@ pub struct Run {
     pub length: u64,
     /// How many statements it has.
     pub statements: u64,
+    /// Length of the longest of them, in bytes.
+    pub longest: u64,
     /// Which of the inventory's contexts it was written for.
     pub context: usize,
 }
@@ -332,9 +334,10 @@ impl InventoryMaker {
         {
             run.length = statement.end - run.offset;
             run.statements += 1;
+            run.longest = run.longest.max(length);
             return Ok(Taken::Rows(table));
         }
-        entry.runs.push(Run { offset: statement.offset, length, statements: 1, context });
+        entry.runs.push(Run { offset: statement.offset, length, statements: 1, longest: length, context });
         Ok(Taken::Rows(table))
     }
 

@@ -34,6 +34,8 @@ pub struct PurgeReport {
     pub expires_seconds: Option<u64>,
     /// Whether that is too short for an archiver that is away for a day.
     pub is_short: bool,
+    /// Beyond how many bytes of logs it deletes the oldest, whatever their age; none where it does not.
+    pub total_bytes_max: Option<u64>,
     /// Logs that were purged, as the first one that is left.
     pub purged_to: Option<String>,
 }
@@ -47,10 +49,10 @@ pub(crate) async fn look(
     log: &str,
     tell: &mut (dyn FnMut(ArchiveNews) + Send),
 ) -> Result<(), ArchiveError> {
-    let mut report = expiry(server).await?;
+    let mut report = of_server(&variables(server).await?);
     if let Purge::Hold(age) = options.purge {
         switch_off(server).await?;
-        report = expiry(server).await?;
+        report = of_server(&variables(server).await?);
         report.purged_to = purge(server, archive, run, log, age).await?;
     }
     tell(ArchiveNews::Purging(report));
@@ -72,8 +74,7 @@ async fn variables(server: &mut SourceServer) -> Result<Vec<(String, String)>, A
     Ok(rows.iter().filter_map(pair).collect())
 }
 
-async fn expiry(server: &mut SourceServer) -> Result<PurgeReport, ArchiveError> {
-    let variables = variables(server).await?;
+fn of_server(variables: &[(String, String)]) -> PurgeReport {
     let value =
         |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let number =
@@ -83,14 +84,18 @@ async fn expiry(server: &mut SourceServer) -> Result<PurgeReport, ArchiveError> 
         .or_else(|| number("expire_logs_days").map(|days| days * 86_400.0))
         .filter(|_| !is_off)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Ok(PurgeReport {
+    PurgeReport {
         expires_seconds: seconds.map(|expiry| expiry.as_secs()),
         is_short: seconds.is_some_and(|expiry| expiry < EXPIRY_SAFE),
+        total_bytes_max: value("max_binlog_total_size")
+            .and_then(|text| text.parse().ok())
+            .filter(|max| *max > 0),
         purged_to: None,
-    })
+    }
 }
 
-/// Has the server delete nothing by age. MySQL keeps its expiry time beside the switch; MariaDB has only the time.
+/// Has the server delete nothing by age. A limit by size keeps its disk from filling up, and is told of instead. MySQL keeps
+/// its expiry time beside the switch; MariaDB has only the time.
 async fn switch_off(server: &mut SourceServer) -> Result<(), ArchiveError> {
     let variables = variables(server).await?;
     let has = |name: &str| variables.iter().any(|(known, _)| known == name);
@@ -140,4 +145,34 @@ async fn purge(
     server.query(&Sql::plain(format!("PURGE BINARY LOGS TO {name}"))).await?;
     server.look_at_logs().await?;
     Ok(Some(keep_from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found of a server with these variables: seconds, whether they are short, bytes.
+    fn found(variables: &[(&str, &str)]) -> (Option<u64>, bool, Option<u64>) {
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let report = of_server(&variables);
+        (report.expires_seconds, report.is_short, report.total_bytes_max)
+    }
+
+    #[test]
+    fn what_the_server_deletes_by_itself_is_seen() {
+        let seconds = "binlog_expire_logs_seconds";
+        assert_eq!(found(&[(seconds, "3600"), ("max_binlog_total_size", "0")]), (Some(3600), true, None));
+        assert_eq!(
+            found(&[(seconds, "864000"), ("expire_logs_days", "10.000000")]),
+            (Some(864_000), false, None)
+        );
+        assert_eq!(found(&[("expire_logs_days", "0.5")]), (Some(43_200), true, None));
+        assert_eq!(found(&[(seconds, "60"), ("binlog_expire_logs_auto_purge", "OFF")]), (None, false, None));
+        // MariaDB 11.4: by age nothing, by size all the same.
+        let by_size =
+            [(seconds, "0"), ("expire_logs_days", "0.000000"), ("max_binlog_total_size", "1073741824")];
+        assert_eq!(found(&by_size), (None, false, Some(1 << 30)));
+        assert_eq!(found(&[]), (None, false, None));
+    }
 }

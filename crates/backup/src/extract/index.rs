@@ -17,7 +17,7 @@ use crate::restore::input::{Origin, SourceFile};
 
 /// What follows the dump's name.
 const SUFFIX: &str = ".mainstay-index";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Of the file's beginning and of its end, so many bytes are looked at.
 const LOOK_BYTES: u64 = 64 << 10;
 /// Longer indexes are not read.

@@ -11,6 +11,7 @@ use base16ct::lower::encode_string;
 use blob::Place;
 use sha2::{Digest as _, Sha256};
 
+use super::lz4::Lz4Frames;
 use crate::seal::Identities;
 
 /// Read at once from a file.
@@ -168,7 +169,7 @@ pub(crate) fn decompressed(mut raw: Bytes) -> io::Result<Bytes> {
             Box::new(decoder)
         }
         Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(blocks)),
-        Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(blocks)),
+        Compression::Lz4 => Box::new(Lz4Frames::new(blocks)),
     })
 }
 
@@ -240,5 +241,80 @@ impl Sum {
         self.0
             .lock()
             .map_or_else(|_| (String::new(), 0), |sum| (encode_string(&sum.0.clone().finalize()), sum.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text as one member of a compressed file.
+    type Packed = fn(&[u8]) -> Vec<u8>;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        let mut encoder = flate2::read::GzEncoder::new(text, flate2::Compression::fast());
+        encoder.read_to_end(&mut packed).unwrap();
+        packed
+    }
+
+    fn xz(text: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        liblzma::read::XzEncoder::new(text, 1).read_to_end(&mut packed).unwrap();
+        packed
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        zstd::encode_all(text, 1).unwrap()
+    }
+
+    fn lz4(text: &[u8]) -> Vec<u8> {
+        let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        // Several blocks, as of a long text.
+        for part in text.chunks(text.len().div_ceil(3).max(1)) {
+            io::Write::write_all(&mut encoder, part).unwrap();
+            io::Write::flush(&mut encoder).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    const KINDS: [(&str, Packed); 4] = [("gzip", gzip), ("zstd", zstd), ("xz", xz), ("lz4", lz4)];
+
+    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        decompressed(Box::new(io::Cursor::new(bytes.to_vec())))?.read_to_end(&mut text)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn several_members_are_one_text() {
+        for (kind, pack) in KINDS {
+            let members = [pack(b"first;\n-- Dump completed\n"), pack(b""), pack(b"second;\n")].concat();
+            let text = String::from_utf8(read(&members).unwrap()).unwrap();
+            assert_eq!(text, "first;\n-- Dump completed\nsecond;\n", "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_no_whole_one() {
+        for (kind, pack) in KINDS {
+            let first = pack(b"first;\n-- Dump completed\n");
+            let members = [first.clone(), pack(b"a second text that is not the first")].concat();
+            for end in MAGIC_BYTES..members.len() {
+                let is_whole = end == first.len();
+                assert_eq!(read(&members[..end]).is_ok(), is_whole, "{kind} cut after {end} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_the_last_member_is_refused() {
+        for (kind, pack) in KINDS {
+            for garbage in [&b"\n"[..], b"-- more", b"INSERT INTO `t` VALUES (1);\n"] {
+                let error = read(&[&pack(b"first;\n")[..], garbage].concat()).unwrap_err();
+                println!("{kind}: {error}");
+                assert!(!error.to_string().is_empty());
+            }
+        }
     }
 }

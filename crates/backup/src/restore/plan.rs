@@ -10,6 +10,7 @@ use flavor::Vendor;
 use sqltext::quote_ident;
 
 use super::error::RestoreError;
+use super::rows::Method;
 use super::survey::{PlacedRun, Recorded, Survey, SurveyedTable};
 use super::target::Here;
 
@@ -47,6 +48,11 @@ impl TablePlan {
 
     pub(crate) fn shown(&self) -> String {
         format!("{}.{}", self.database, self.name)
+    }
+
+    /// How its rows are sent where this is wanted: what cannot be rolled back is not tried.
+    pub(crate) fn method(&self, wanted: Method) -> Method {
+        if self.is_transactional() { wanted } else { Method::Insert }
     }
 
     pub(crate) fn is_transactional(&self) -> bool {

@@ -14,6 +14,9 @@ use super::error::RestoreError;
 /// The database of the notes. It is there only as long as a restore is under way.
 pub(crate) const SCHEMA: &str = "mainstay_restore";
 
+/// The note that all rows were compared with the manifest: what a control plane needs is changed after that.
+pub(crate) const VERIFIED: &str = "verified";
+
 /// The notes of one restore.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -77,6 +80,39 @@ impl State {
         self.done.contains("begin")
     }
 
+    /// Forgets what is noted of tables that are not there any more, which somebody dropped to begin anew, and gives the
+    /// statements that forget it on the target. Of a restore that has none of its tables left, nothing was done.
+    pub(crate) fn forget_dropped(&mut self, is_there: impl Fn(usize) -> bool) -> Vec<String> {
+        let made: Vec<usize> =
+            self.done.iter().filter_map(|item| item.strip_prefix("create:")?.parse().ok()).collect();
+        let dropped: BTreeSet<usize> = made.iter().copied().filter(|&number| !is_there(number)).collect();
+        if !made.is_empty() && dropped.len() == made.len() {
+            self.done.remove("begin");
+        }
+        self.done.retain(|item| {
+            let mut parts = item.split(':');
+            let is_tables = matches!(parts.next(), Some("create" | "rows" | "keys" | "foreign"));
+            let number = parts.next().and_then(|number| number.parse().ok());
+            !(is_tables && number.is_some_and(|number| dropped.contains(&number)))
+        });
+        let forget = |number| {
+            [
+                format!("create:{number}"),
+                format!("foreign:{number}"),
+                format!("rows:{number}:%"),
+                format!("keys:{number}:%"),
+            ]
+            .map(|items| self.forget(&items))
+        };
+        let was_verified = !dropped.is_empty() && self.done.contains(VERIFIED);
+        let verified = was_verified.then(|| self.forget(VERIFIED));
+        let forgotten = dropped.into_iter().flat_map(forget).chain(verified).collect();
+        if was_verified {
+            self.done.remove(VERIFIED);
+        }
+        forgotten
+    }
+
     /// The statement that notes an item.
     pub(crate) fn note(&self, item: &str) -> String {
         format!("INSERT IGNORE INTO {SCHEMA}.done VALUES ('{}', '{item}')", self.id)
@@ -98,9 +134,9 @@ impl State {
         Ok(!loader.query(&sql).await?.is_empty())
     }
 
-    /// Forgets the items of a table whose rows have to be loaded anew.
-    pub(crate) fn forget(&self, prefix: &str) -> String {
-        format!("DELETE FROM {SCHEMA}.done WHERE restore = '{}' AND item LIKE '{prefix}%'", self.id)
+    /// The statement that forgets the items that are like this, in which `%` stands for anything.
+    pub(crate) fn forget(&self, items: &str) -> String {
+        format!("DELETE FROM {SCHEMA}.done WHERE restore = '{}' AND item LIKE '{items}'", self.id)
     }
 
     /// Removes the notes, and their table when no other restore has any.
@@ -109,12 +145,49 @@ impl State {
     /// If the server refuses.
     pub(crate) async fn end(&self, loader: &mut Loader) -> Result<(), RestoreError> {
         let failed = || RestoreError::server("removing the notes");
-        let forget = self.forget("");
+        let forget = self.forget("%");
         loader.run(forget.as_bytes()).await.map_err(failed())?;
         let others = Sql::plain(format!("SELECT 1 AS it FROM {SCHEMA}.done LIMIT 1"));
         if loader.query(&others).await.map_err(failed())?.is_empty() {
             loader.run(format!("DROP DATABASE {SCHEMA}").as_bytes()).await.map_err(failed())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(done: &[&str]) -> State {
+        State { id: "x".to_owned(), done: done.iter().map(|&item| item.to_owned()).collect() }
+    }
+
+    #[test]
+    fn what_was_dropped_is_forgotten() {
+        let all =
+            ["begin", "account:1", "create:1", "create:11", "keys:1:0", "rows:1:0", "rows:1:7", "rows:11:0"];
+        let mut here = state(&all);
+        assert_eq!(here.forget_dropped(|_| true), Vec::<String>::new());
+        assert_eq!(here.done, state(&all).done);
+
+        let forgotten = here.forget_dropped(|number| number == 11);
+        assert_eq!(here.done, state(&["begin", "account:1", "create:11", "rows:11:0"]).done);
+        assert_eq!(forgotten.len(), 4);
+        assert!(forgotten[2].ends_with("restore = 'x' AND item LIKE 'rows:1:%'"), "{forgotten:?}");
+
+        // Accounts are not dropped with tables.
+        let forgotten = here.forget_dropped(|_| false);
+        assert_eq!((here.done, forgotten.len()), (state(&["account:1"]).done, 4));
+
+        let mut verified = state(&["begin", "create:0", "create:1", "verified"]);
+        assert_eq!(verified.forget_dropped(|_| true), Vec::<String>::new());
+        assert!(verified.done.contains(VERIFIED));
+        let forgotten = verified.forget_dropped(|number| number == 1);
+        assert_eq!((verified.done, forgotten.len()), (state(&["begin", "create:1"]).done, 5));
+        assert!(forgotten[4].ends_with("item LIKE 'verified'"), "{forgotten:?}");
+
+        let mut begun = state(&["begin"]);
+        assert!(begun.forget_dropped(|_| false).is_empty() && begun.is_resumed());
     }
 }

@@ -34,6 +34,8 @@ pub struct PlacedRun {
     pub offset: u64,
     /// Its length in bytes.
     pub length: u64,
+    /// Length of its longest statement, in bytes.
+    pub longest: u64,
     /// The session it was written for.
     pub session: Arc<SessionContext>,
 }
@@ -108,6 +110,7 @@ impl Survey {
                 file,
                 offset: run.offset,
                 length: run.length,
+                longest: run.longest,
                 session: session(run.context),
             });
             let known = self.tables.iter_mut().find(|known| known.name == table.name);
@@ -527,12 +530,12 @@ fn bodies(text: &[u8]) -> Result<Inventory, DumpError> {
 
 pub(crate) fn failed(file: &str) -> impl FnOnce(std::io::Error) -> RestoreError {
     let file = file.to_owned();
-    move |source| RestoreError::File { file, source }
+    move |source| RestoreError::read(file, source)
 }
 
 fn damaged(file: &str) -> impl FnOnce(DumpError) -> RestoreError {
     let file = file.to_owned();
-    move |source| RestoreError::Damaged { file, source }
+    move |source| RestoreError::damaged(file, source)
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dump::fix::TargetSide;
-use flavor::Vendor;
+use flavor::{Capability, Vendor};
 use server::{Connection, Limits, Row, ServerError, Sql, Target};
 use sqltext::quote_string;
 
 use super::error::RestoreError;
 
 const LIMIT: Duration = Duration::from_mins(2);
+/// The least `max_allowed_packet` that servers have.
+const PACKET_BYTES_MIN: usize = 1024;
 
 /// What the target has.
 #[derive(Clone, Debug)]
@@ -36,7 +38,8 @@ impl Here {
     pub(crate) async fn look(target: &Target, databases: &BTreeSet<String>) -> Result<Self, RestoreError> {
         let asked = || RestoreError::server("looking at the target");
         let mut connection = Connection::open(target, &Limits::default()).await.map_err(asked())?;
-        let vendor = connection.flavor().vendor;
+        let flavor = connection.flavor();
+        let (vendor, has_vectors) = (flavor.vendor, flavor.can(Capability::Vectors));
         let rows = ask(
             &mut connection,
             "SELECT @@max_allowed_packet AS packet, @@local_infile AS has_local_infile, @@lower_case_table_names AS folds_names"
@@ -46,7 +49,7 @@ impl Here {
         .map_err(asked())?;
         let number = |name: &str| rows.first().and_then(|row| row.parsed::<usize>(name)).unwrap_or(0);
         let (packet_bytes, infile, folds) =
-            (number("packet"), number("has_local_infile"), number("folds_names"));
+            (number("packet").max(PACKET_BYTES_MIN), number("has_local_infile"), number("folds_names"));
         let collations =
             names(&mut connection, "SELECT COLLATION_NAME AS it FROM information_schema.COLLATIONS").await?;
         let engines = names(
@@ -77,13 +80,18 @@ impl Here {
         }
         connection.close().await;
         Ok(Self {
-            side: TargetSide { vendor, collations, engines },
+            side: TargetSide { vendor, collations, engines, has_vectors },
             packet_bytes,
             has_local_infile: infile == 1,
             accounts,
             tables,
             folds_names: folds != 0,
         })
+    }
+
+    /// Statements of several rows are cut so that they are no longer, in bytes: the head of a packet is in it as well.
+    pub(crate) fn statement_bytes_max(&self) -> usize {
+        self.packet_bytes - (self.packet_bytes / 8).min(64 << 10)
     }
 
     pub(crate) const fn vendor(&self) -> Vendor {

@@ -8,24 +8,41 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dump::literal::{Form, RowsDigest, push_row};
-use server::{Connection, Limits, ServerError, Sql};
+use server::{Connection, Limits, Loader, ServerError, Sql};
 use sqltext::{quote_ident, quote_string};
 use tokio::task::JoinSet;
 
 use super::engine::{Work, all};
 use super::error::RestoreError;
 use super::plan::TablePlan;
+use super::state::VERIFIED;
 use super::survey::Recorded;
 
 /// Longest time for reading a table back.
 const SELECT_LIMIT: Duration = Duration::from_hours(24);
 const SILENCE: Duration = Duration::from_mins(10);
 
-/// Compares all tables that the manifest knows, several at once. Says how many there were.
+/// Compares all tables that the manifest knows, several at once, unless an earlier run did. Says how many there were.
 ///
 /// # Errors
 /// If one differs, or cannot be read.
-pub(crate) async fn verify(work: &Arc<Work>, threads: usize, with_sums: bool) -> Result<usize, RestoreError> {
+pub(crate) async fn verify(
+    work: &Arc<Work>,
+    loader: &mut Loader,
+    threads: usize,
+    with_sums: bool,
+) -> Result<usize, RestoreError> {
+    if work.state.done.contains(VERIFIED) {
+        // What was changed since for the control plane is not in the manifest.
+        return Ok(work.plan.tables.iter().filter(|plan| plan.recorded.is_some()).count());
+    }
+    let verified = compare(work, threads, with_sums).await?;
+    let noted = loader.run(work.state.note(VERIFIED).as_bytes()).await;
+    noted.map_err(RestoreError::server("keeping notes"))?;
+    Ok(verified)
+}
+
+async fn compare(work: &Arc<Work>, threads: usize, with_sums: bool) -> Result<usize, RestoreError> {
     work.progress.begin("verifying");
     let next = Arc::new(AtomicUsize::new(0));
     let verified = Arc::new(AtomicUsize::new(0));
@@ -34,7 +51,7 @@ pub(crate) async fn verify(work: &Arc<Work>, threads: usize, with_sums: bool) ->
         let (work, next, verified) = (Arc::clone(work), Arc::clone(&next), Arc::clone(&verified));
         set.spawn(async move {
             let failed = |what: String| RestoreError::server(format!("reading back {what}"));
-            let opened = Connection::open(&work.sessions.target, &Limits::default()).await;
+            let opened = Connection::open_for_rows(&work.sessions.target, &Limits::default()).await;
             let mut connection = opened.map_err(failed("the target".to_owned()))?;
             let raw = Sql::plain("SET character_set_results = NULL");
             connection.execute(&raw).await.map_err(failed("the target".to_owned()))?;
