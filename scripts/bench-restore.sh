@@ -3,7 +3,8 @@
 # usage: bench-restore.sh BINARY mariadb|mysql [ROUNDS] [ROWS]
 # Starts a server of its own with the lab: `small` are sysbench's four tables of ROWS with their index, `wide` is one table
 # of ROWS with five indexes, larger than the buffer pool of 256 MiB. All is taken away at the end. The client reads the dump
-# of mysqldump, mainstay the same file, myloader what mydumper wrote (it reads no plain dump).
+# of mysqldump, mainstay the same file, myloader what mydumper wrote (it reads no plain dump). As they come, the client and
+# mainstay write the binary log, where the server has one, and myloader does not: both are run in the other way too.
 set -euo pipefail
 
 binary=$(realpath "$1") server=$2 rounds=${3:-3} rows=${4:-1000000}
@@ -47,24 +48,28 @@ timed() {
     begun=$(date +%s.%N)
     "$@" >"$folder/out" 2>&1 || { cat "$folder/out"; exit 1; }
     ended=$(date +%s.%N)
-    awk -v name="$name" -v begun="$begun" -v ended="$ended" 'BEGIN { printf "%-24s %7.1f s\n", name, ended - begun }'
+    awk -v name="$name" -v begun="$begun" -v ended="$ended" 'BEGIN { printf "%-32s %7.1f s\n", name, ended - begun }'
 }
 by_client() { client "$1" <"$folder/$1.sql"; }
 by_myloader() {
-    myloader --threads 2 --user root --socket "$socket" --directory "$folder/$1.mydumper" --database "$1"
+    myloader --threads 2 --user root --socket "$socket" --directory "$folder/$1.mydumper" --database "$1" "${@:2}"
 }
 by_mainstay() { "$binary" restore "$folder/$1.sql" --into "$1" --socket "$socket" --no-index "${@:2}"; }
 one() {
     local name=$1
     shift
     sql "DROP DATABASE IF EXISTS $name; CREATE DATABASE $name"
-    timed "$name, $1" "by_$1" "$name" "${@:2}"
+    timed "$name, $*" "by_$1" "$name" "${@:2}"
     sql "DROP DATABASE $name"
 }
 for ((round = 1; round <= rounds; round++)); do
     for name in small wide; do
         one "$name" client
-        if command -v myloader >/dev/null; then one "$name" myloader; fi
         one "$name" mainstay
+        one "$name" mainstay --no-binlog
+        if command -v myloader >/dev/null; then
+            one "$name" myloader --enable-binlog
+            one "$name" myloader
+        fi
     done
 done

@@ -77,16 +77,8 @@ impl Logged {
     }
 
     pub(crate) fn options(&self, node: usize) -> ArchiveOptions {
-        ArchiveOptions {
-            target: self.target(node),
-            limits: Limits::default(),
-            server_id: 0x8000_0000 + u32::try_from(node).unwrap(),
-            segment_age: Duration::from_millis(50),
-            segment_bytes: 64 << 10,
-            accepts_gap: false,
-            purge: Purge::Watch,
-            lease: self.lease,
-        }
+        let server_id = 0x8000_0000 + u32::try_from(node).unwrap();
+        ArchiveOptions { server_id, lease: self.lease, ..options_for(self.target(node)) }
     }
 
     pub(crate) async fn once(&self, node: usize) -> Result<Archived, ArchiveError> {
@@ -137,6 +129,20 @@ impl Logged {
             assert_eq!(end, file.len(), "{log} goes on");
         }
         logs.len()
+    }
+}
+
+/// An archiver that writes small segments soon.
+pub(crate) fn options_for(target: Target) -> ArchiveOptions {
+    ArchiveOptions {
+        target,
+        limits: Limits::default(),
+        server_id: 0x8000_0000,
+        segment_age: Duration::from_millis(50),
+        segment_bytes: 64 << 10,
+        accepts_gap: false,
+        purge: Purge::Watch,
+        lease: LEASE,
     }
 }
 

@@ -215,6 +215,63 @@ async fn real_a_schema_change_during_the_dump_is_held_off_or_noticed() {
     }
 }
 
+/// Where the server's binary log stands.
+async fn log_position(connection: &mut Connection) -> (String, u64) {
+    let sql = Sql::plain(connection.flavor().statements().binlog_status());
+    let rows = connection.query(&sql).await.unwrap();
+    (rows[0].text("File").unwrap().to_owned(), rows[0].parsed("Position").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_what_is_made_until_the_snapshot_is_in_the_dump() {
+    for vendor in vendors().await {
+        let bench = Bench::new(vendor).await;
+        let mut connection = bench.connect().await;
+        run(&mut connection, &["CREATE DATABASE shop"]).await;
+        // Looking at all of these takes longer than a snapshot.
+        for number in 0..150 {
+            run(&mut connection, &[&format!("CREATE TABLE shop.of_old_{number} (id INT PRIMARY KEY)")]).await;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let making = {
+            let stop = Arc::clone(&stop);
+            tokio::spawn(async move {
+                let mut made = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let name = format!("new_{}", made.len());
+                    let table = format!("CREATE TABLE shop.{name} (id INT PRIMARY KEY)");
+                    let row = format!("INSERT INTO shop.{name} VALUES (1)");
+                    run(&mut connection, &[&table, &row]).await;
+                    made.push((name, log_position(&mut connection).await));
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                }
+                made
+            })
+        };
+        let mut manifests = Vec::new();
+        for turn in 0..8 {
+            let mut options = CreateOptions::new(format!("made-{turn}"));
+            options.threads = 1;
+            manifests.push(bench.create(&options).await.unwrap());
+        }
+        stop.store(true, Ordering::Relaxed);
+        let made = making.await.unwrap();
+        for manifest in manifests {
+            let coordinates = manifest.coordinates.unwrap();
+            let taken = (coordinates.file, coordinates.position);
+            let missing: Vec<_> = made
+                .iter()
+                .filter(|(_, at)| *at <= taken)
+                .filter(|(name, _)| {
+                    !manifest.tables.iter().any(|table| table.name == *name && table.rows == 1)
+                })
+                .collect();
+            assert!(missing.is_empty(), "{vendor}: {missing:?} before {taken:?}");
+        }
+        bench.down().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn real_without_binary_logs_it_takes_a_word() {
     for vendor in vendors().await {

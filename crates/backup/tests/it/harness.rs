@@ -45,7 +45,13 @@ pub(crate) struct Bench {
 impl Bench {
     /// A fresh server with binary logs and GTIDs.
     pub(crate) async fn new(vendor: Vendor) -> Self {
+        Self::logging(vendor, &[]).await
+    }
+
+    /// The same with more lines in its configuration.
+    pub(crate) async fn logging(vendor: Vendor, more: &[&str]) -> Self {
         let mut lines = vec!["log-bin = binlog", "binlog-format = ROW", "server-id = 1"];
+        lines.extend(more);
         if vendor == Vendor::MySql {
             lines.extend(["gtid-mode = ON", "enforce-gtid-consistency = ON"]);
         }

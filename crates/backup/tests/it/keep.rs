@@ -142,11 +142,15 @@ async fn pruning_removes_what_the_plan_says_and_nothing_else() {
     assert_eq!(plan.backups[2].1, Fate::Stays(vec![KeptFor::NewestReadBack]));
     // Planning removes nothing.
     assert_eq!(repository.list().await.unwrap().len(), 4);
+    // What it was writing when it was killed.
+    let unfinished = folder.path().join(IDS[0]).join(".shop.t.00001.sql.zst.4711-7");
+    std::fs::copy(folder.path().join(IDS[0]).join("metadata"), &unfinished).unwrap();
     let pruned = repository.prune(&plan).await.unwrap();
     assert_eq!(pruned.backups, [IDS[2], IDS[0]]);
     let left: Vec<String> =
         repository.list().await.unwrap().iter().map(|backup| backup.id.to_string()).collect();
     assert_eq!(left, [IDS[3], IDS[1]]);
+    assert!(!folder.path().join(IDS[0]).exists(), "killed, and listed for ever");
     assert!(!folder.path().join(IDS[2]).exists() && folder.path().join("lost+found/x").exists());
     let again = repository.plan_prune(&rules, now).await.unwrap();
     assert!(again.backups.iter().all(|(_, fate)| matches!(fate, Fate::Stays(_))), "{again:?}");

@@ -8,12 +8,14 @@
 
 mod archive;
 mod archive_faults;
+mod archive_prune;
 mod archive_purge;
 mod archive_sealed;
 mod archivers;
 mod create;
 mod create_peers;
 mod create_physical;
+mod create_throttle;
 mod create_zoo;
 mod extract;
 mod harness;
@@ -25,9 +27,14 @@ mod rehearse;
 mod replay;
 mod restore;
 mod restore_accounts;
+mod restore_packets;
 mod restore_peers;
+mod restore_profile;
+mod restore_store;
+mod restore_zoo;
 mod rewind;
 mod rewind_cascade;
+mod rewind_zoo;
 #[path = "../../../blob/tests/it/store.rs"]
 #[allow(dead_code, clippy::expect_used, reason = "not every test of places needs all of it")]
 mod store;

@@ -242,6 +242,41 @@ async fn real_an_abandoned_restore_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn real_what_was_dropped_since_a_restore_failed_is_restored_anew() {
+    for vendor in vendors().await {
+        let bench = Bench::with(vendor, &["local-infile = ON"]).await;
+        let path = pieces(bench.folder.path(), 2, 3);
+        let sound = std::fs::read_to_string(&path).unwrap();
+        // A key twice in the last piece, which fails, and all before it stays; and one in each table's first.
+        let late = sound.replace("(149,'r''1;49')", "(148,'r''1;49')");
+        let early = late.replace("(1,'r", "(0,'r");
+        let write = |text: &str| {
+            std::fs::File::create(&path)
+                .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+                .unwrap();
+        };
+        let mut connection = bench.connect().await;
+        for dropped in ["DROP TABLE many.t0", "DROP DATABASE many"] {
+            for (text, then) in [(&late, dropped), (&early, "DO 0")] {
+                write(text);
+                let error = load(&bench, &path, Selection::default(), &options()).await.unwrap_err();
+                assert!(format!("{error:?}").contains("1062"), "{error:?}");
+                run(&mut connection, &[then]).await;
+            }
+            write(&sound);
+            assert!(load_all(&bench, &path, &options()).await.resumed, "{vendor}: {dropped}");
+            for table in ["many.t0", "many.t1"] {
+                let counts = format!("SELECT CONCAT(COUNT(*), ' ', SUM(id)) FROM {table}");
+                assert_eq!(value(&mut connection, &counts).await, "150 11175", "{vendor}: {dropped}");
+            }
+            run(&mut connection, &["DROP DATABASE many"]).await;
+        }
+        drop(connection);
+        bench.down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn real_what_is_damaged_or_in_the_way_is_refused() {
     for vendor in vendors().await {
         let bench = Bench::with(vendor, &["local-infile = ON"]).await;
@@ -400,8 +435,6 @@ async fn real_a_cloudstack_dump_is_fit_to_start_on() {
         assert!(done.tables >= 375 && done.objects >= 60, "{done:?}");
         assert_eq!(done.profile.len(), 1, "{done:?}");
         let mut connection = bench.connect().await;
-        let up = "SELECT COUNT(*) FROM cloud.mshost WHERE state = 'Up'";
-        assert_eq!(value(&mut connection, up).await, "0");
         let foreign = "SELECT COUNT(*) FROM information_schema.TABLE_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'cloud' AND CONSTRAINT_TYPE = 'FOREIGN KEY'";
         assert_eq!(value(&mut connection, foreign).await, "489", "{vendor}");
         drop(connection);

@@ -75,15 +75,16 @@ pub(crate) struct BackupCreateArgs {
     /// About how much of a table goes into one file, in MiB of the table.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "How")]
     pub(crate) chunk_mib: u64,
-    /// Read nothing while the server, a replica, is further behind than this.
+    /// Read nothing while the server, a replica, is further behind than this. Default: max_lag in the spec's [backup].
     #[arg(long, value_name = "TIME", help_heading = "How")]
     pub(crate) max_lag: Option<Span>,
-    /// Read nothing while more than this many sessions run a statement.
+    /// Read nothing while more of others' sessions than this run a statement. Default: max_running in the spec's
+    /// [backup]. Either holds back ten minutes at a stretch at most; then a minute is read.
     #[arg(long, value_name = "N", help_heading = "How")]
     pub(crate) max_running: Option<u64>,
     /// Copy the server's own files instead, by mariadb-backup or MySQL's clone plugin, on the server's host. Always the
-    /// whole server.
-    #[arg(long, conflicts_with_all = ["databases", "tables", "without_tables"], help_heading = "How")]
+    /// whole server, and not held back.
+    #[arg(long, conflicts_with_all = ["databases", "tables", "without_tables", "max_lag", "max_running"], help_heading = "How")]
     pub(crate) physical: bool,
     /// With --physical: a folder on the server's host; MySQL's server has to be allowed to write there, and needs as much
     /// room as its data.

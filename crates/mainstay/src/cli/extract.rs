@@ -10,11 +10,12 @@ use super::restore::StoreArgs;
 
 /// Take single tables or databases out of a dump, in one pass over it.
 ///
-/// The first pass leaves an index beside a plain dump; the next extraction from it takes no time. What is written is a
-/// script for the server's client, with the tables' triggers. It drops nothing.
+/// The first pass leaves an index beside a plain dump (DUMP.mainstay-index). With it, the next extraction from an
+/// uncompressed dump reads what is extracted and nothing else; a compressed one is read from its beginning each time.
+/// What is written is a script for the server's client, with the tables' triggers. It drops nothing.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mainstay extract dump.sql.gz --table shop.orders -o orders.sql\n  mainstay extract dump.sql --table orders --table order_lines | mariadb scratch\n  mainstay extract /backups/20261121T173000Z-shop --database shop -o shop.sql"
+    after_help = "Examples:\n  mainstay extract dump.sql --table shop.orders -o orders.sql\n  mainstay extract dump.sql.gz --table orders --table order_lines | mariadb scratch\n  mainstay extract /backups/20261121T173000Z-shop --database shop -o shop.sql"
 )]
 pub(crate) struct ExtractArgs {
     /// A plain dump (.sql, also .gz, .zst, .xz, .lz4), a folder of mydumper's or of Mainstay's, s3://BUCKET/PREFIX/ID, or

@@ -38,7 +38,7 @@ pub(crate) struct RehearseArgs {
     /// Buffer pool of the server, in MiB; it takes about 300 more. A recovery with more memory is faster.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(64..=1_048_576), help_heading = "Throwaway server")]
     pub(crate) memory_mib: u64,
-    /// Sessions that load. Default: one more than there are processors, at most 16.
+    /// Sessions that load. Default: twice as many as there are processors, at most 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), help_heading = "Throwaway server")]
     pub(crate) threads: Option<u16>,
     /// Show how far it is.

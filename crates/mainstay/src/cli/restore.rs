@@ -74,7 +74,7 @@ pub(crate) struct RestoreArgs {
     /// The server's programs are inside this directory tree instead of this machine's.
     #[arg(long, value_name = "TREE", requires = "datadir", help_heading = "Physical backups")]
     pub(crate) server_root: Option<PathBuf>,
-    /// Sessions that load. Default: one more than there are processors, at most 16.
+    /// Sessions that load. Default: twice as many as there are processors, at most 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128), help_heading = "Speed")]
     pub(crate) threads: Option<u16>,
     /// How rows are sent. Default: LOAD DATA where the server allows it.
@@ -97,9 +97,16 @@ pub(crate) struct StoreArgs {
     /// File with the identities that open encrypted backups. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub(crate) identity_file: Option<PathBuf>,
-    /// URL of the S3-compatible store, for s3:// sources. Credentials come from AWS_ACCESS_KEY_ID and the like.
+    /// URL of the S3-compatible store, for s3:// sources. Without this and the next two, a source below the spec's place
+    /// is read with the spec's endpoint, region, authorities and credentials.
     #[arg(long, value_name = "URL", help_heading = "Source")]
     pub(crate) s3_endpoint: Option<String>,
+    /// The store's region.
+    #[arg(long, value_name = "REGION", help_heading = "Source")]
+    pub(crate) s3_region: Option<String>,
+    /// File with aws_access_key_id and aws_secret_access_key. Without it, AWS_ACCESS_KEY_ID and the like.
+    #[arg(long, value_name = "FILE", help_heading = "Source")]
+    pub(crate) credentials_file: Option<PathBuf>,
     /// The spec. Default: mainstay.toml here, else /etc/mainstay/mainstay.toml.
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub(crate) config: Option<PathBuf>,

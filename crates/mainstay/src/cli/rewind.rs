@@ -74,7 +74,7 @@ pub(crate) struct RewindArgs {
     /// Do not write to the binary log: replicas then do not get the rewound table. Needs a privilege.
     #[arg(long)]
     pub(crate) no_binlog: bool,
-    /// Sessions that load. Default: one more than there are processors, at most 16.
+    /// Sessions that load. Default: twice as many as there are processors, at most 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=128))]
     pub(crate) threads: Option<u16>,
     /// Memory for the rows that are put together, in MiB. What does not fit is applied in stretches.

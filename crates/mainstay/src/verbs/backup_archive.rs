@@ -104,6 +104,13 @@ fn log(news: ArchiveNews) {
                     age(expiry)
                 ));
             }
+            if let Some(most) = report.total_bytes_max {
+                output::message(&format!(
+                    "warning: the server deletes its oldest logs beyond {}, archived or not: set \
+                     max_binlog_total_size = 0, now and in its configuration, and watch the disk",
+                    size(most)
+                ));
+            }
             if let Some(log) = report.purged_to {
                 tracing::info!(log, "purged archived logs before this one");
             }

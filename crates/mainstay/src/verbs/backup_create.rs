@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use backup::create::{CreateError, CreateOptions, Progress, ProgressCounts, Throttle, create};
 use backup::physical;
-use backup::seal::Recipients;
 use dump::layout::Compression;
 use dump::manifest::{BackupKind, Manifest};
+use kill::Span;
 use serde::Serialize;
 use server::Limits;
+use spec::Backup;
 
 use crate::cli::{BackupCreateArgs, CompressArg, SpecArgs};
 use crate::context;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
-use crate::verbs::backup_place::{open, size};
+use crate::verbs::backup_place::{Kept, open, size};
 use crate::verbs::facts::target;
 
 /// What was made.
@@ -70,7 +71,7 @@ impl Created {
 pub(crate) async fn run(format: Format, args: &BackupCreateArgs) -> Verb {
     let begun = Instant::now();
     let kept = open(&args.kept)?;
-    let options = options(args, kept.recipients(&args.seal)?)?;
+    let options = options(args, &kept)?;
     let target = target(&args.connect)?;
     let place = kept.place;
     let progress = Arc::new(Progress::default());
@@ -99,7 +100,8 @@ pub(crate) async fn run(format: Format, args: &BackupCreateArgs) -> Verb {
     Ok(Outcome::Good)
 }
 
-fn options(args: &BackupCreateArgs, recipients: Recipients) -> Result<CreateOptions, Failure> {
+fn options(args: &BackupCreateArgs, kept: &Kept) -> Result<CreateOptions, Failure> {
+    let recipients = kept.recipients(&args.seal)?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut options = CreateOptions::new(args.label.clone().unwrap_or_else(host::users::hostname));
     options.databases.clone_from(&args.databases);
@@ -117,11 +119,20 @@ fn options(args: &BackupCreateArgs, recipients: Recipients) -> Result<CreateOpti
     options.chunk_bytes = args.chunk_mib << 20;
     options.without_coordinates = args.without_coordinates;
     options.accounts = !args.no_accounts;
-    options.throttle = Throttle {
-        lag_max: args.max_lag.map(|span| Duration::from_secs(span.seconds())),
-        running_max: args.max_running,
-    };
+    options.throttle = throttle(args, kept.backup.as_ref());
     Ok(options)
+}
+
+/// The limits that are named, else the spec's. Programs that copy files know neither.
+fn throttle(args: &BackupCreateArgs, spec: Option<&Backup>) -> Throttle {
+    let lag_max_seconds = args.max_lag.map(Span::seconds).or(spec.and_then(|spec| spec.lag_max_seconds));
+    let running_max = args.max_running.or(spec.and_then(|spec| spec.running_max));
+    let throttle = Throttle { lag_max: lag_max_seconds.map(Duration::from_secs), running_max };
+    if args.physical && throttle != Throttle::default() {
+        output::message("note: max_lag and max_running of [backup] do not hold back a physical backup");
+        return Throttle::default();
+    }
+    throttle
 }
 
 /// What the spec says belongs to the control plane on this host, unless files are named. Without a recipient they are

@@ -85,6 +85,32 @@ pub(crate) fn open(args: &KeptArgs) -> Result<Kept, Failure> {
     }
     let loaded = context::load(&from)?;
     let backup = loaded.spec.backup.ok_or_else(unnamed)?;
+    let place = place_of(&backup, &backup.place)?;
+    Ok(Kept { place, backup: Some(backup) })
+}
+
+/// Opens what an `s3://` address names: as the options say, else as the spec says where it is below the spec's place.
+pub(crate) fn open_address(address: &str, args: &KeptArgs) -> Result<Place, Failure> {
+    let is_described =
+        args.s3_endpoint.is_some() || args.s3_region.is_some() || args.credentials_file.is_some();
+    let from = SpecArgs { config: args.config.clone(), node: None };
+    if !is_described
+        && context::is_there(&from)
+        && let Some(backup) = context::load(&from)?.spec.backup
+        && is_below(address, &backup.place)
+    {
+        return place_of(&backup, address);
+    }
+    Ok(open(&KeptArgs { place: Some(address.to_owned()), ..args.clone() })?.place)
+}
+
+fn is_below(address: &str, place: &str) -> bool {
+    let rest = address.strip_prefix(place.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The place at an address, reached as the spec says of its own.
+fn place_of(backup: &Backup, address: &str) -> Result<Place, Failure> {
     let ca_pem = match &backup.s3_ca_file {
         Some(path) => Some(host::files::read_text(path, PEM_BYTES_MAX)?.into_bytes()),
         None => None,
@@ -98,8 +124,7 @@ pub(crate) fn open(args: &KeptArgs) -> Result<Kept, Failure> {
     if let Some(region) = &backup.s3_region {
         store.region.clone_from(region);
     }
-    let place = place_at(&backup.place, &store, backup.credentials_file.as_deref())?;
-    Ok(Kept { place, backup: Some(backup) })
+    place_at(address, &store, backup.credentials_file.as_deref())
 }
 
 fn place_at(place: &str, store: &S3Store, credentials_file: Option<&Path>) -> Result<Place, Failure> {
@@ -163,6 +188,20 @@ pub(crate) fn age(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_specs_settings_are_for_what_is_below_its_place() {
+        for (address, place, expected) in [
+            ("s3://b/cloud/20261121T173000Z-x", "s3://b/cloud", true),
+            ("s3://b/cloud/20261121T173000Z-x", "s3://b/cloud/", true),
+            ("s3://b/cloud", "s3://b/cloud", true),
+            ("s3://b/cloudy/x", "s3://b/cloud", false),
+            ("s3://other/cloud/x", "s3://b/cloud", false),
+            ("s3://b/cloud/x", "/backups", false),
+        ] {
+            assert_eq!(is_below(address, place), expected, "{address} {place}");
+        }
+    }
 
     #[test]
     fn sizes_and_ages_are_short() {

@@ -1,7 +1,7 @@
 //! `mainstay extract`: tables and databases out of a dump.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -55,14 +55,19 @@ fn to_file(
     selection: &Selection,
     path: &Path,
 ) -> Result<Extracted, Failure> {
+    let written = |source| failure(RestoreError::write(path.display().to_string(), source));
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        // A device or a pipe is written to: a file in its place would be there for all that write to it later.
+        let mut file = OpenOptions::new().write(true).open(path).map_err(written)?;
+        return to(source, args, selection, &mut file);
+    }
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
-    let failed = |source| failure(RestoreError::File { file: path.display().to_string(), source });
-    let mut file = File::create(partial).map_err(failed)?;
+    let mut file = File::create(partial).map_err(written)?;
     let done = to(source, args, selection, &mut file).and_then(|done| {
-        file.flush().map_err(failed)?;
-        std::fs::rename(partial, path).map_err(failed)?;
+        file.flush().map_err(written)?;
+        std::fs::rename(partial, path).map_err(written)?;
         Ok(done)
     });
     if done.is_err()
@@ -84,5 +89,10 @@ fn to(
         Source::Folder(folder) => extract::folder(&folder, selection, threads(None), out),
         Source::Physical(physical) => Err(RestoreError::IsPhysical { name: physical.manifest.id }),
     };
-    done.map_err(failure)
+    done.map_err(|error| match (error, &args.output) {
+        (RestoreError::Write { source, .. }, Some(path)) => {
+            failure(RestoreError::write(path.display().to_string(), source))
+        }
+        (error, _) => failure(error),
+    })
 }

@@ -11,7 +11,7 @@ use backup::restore::{
     Existing, Method, Profile, Progress, RestoreError, RestoreOptions, Restored, Selection, Source, restore,
 };
 use backup::seal::{Identities, SealError};
-use blob::{Address, Credentials, Place, S3Store};
+use blob::Place;
 use dump::fix::Fix;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,7 +21,7 @@ use crate::cli::{KeptArgs, MethodArg, ProfileArg, RestoreArgs, SpecArgs, StoreAr
 use crate::context;
 use crate::failure::{Failure, Outcome, Verb};
 use crate::output::{self, Format};
-use crate::verbs::backup_place::{identities, identities_of, open};
+use crate::verbs::backup_place::{identities, identities_of, open, open_address};
 use crate::verbs::facts::target;
 use crate::verbs::restore_physical;
 
@@ -161,10 +161,11 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions, Failure> {
     })
 }
 
-/// Sessions that load: while one waits for its rows the server works for the others.
+/// Sessions that load: while one waits for its rows the server works for the others. Twice the processors were 6 to 8 %
+/// faster than one more, on both servers (docs/benchmarks.md).
 pub(crate) fn threads(asked: Option<u16>) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    asked.map_or((processors + 1).min(16), usize::from)
+    asked.map_or((processors * 2).min(16), usize::from)
 }
 
 /// What is named: a file or folder, an `s3://` address, or a backup of the spec's place. Its identity: the one named, else
@@ -195,15 +196,7 @@ pub(crate) fn spec_args(args: &StoreArgs) -> SpecArgs {
 
 fn named(name: &str, args: &StoreArgs) -> Result<Named, Failure> {
     if name.starts_with(STORE_SCHEME) {
-        let store = S3Store {
-            endpoint: args.s3_endpoint.clone(),
-            // As for places: a store of one's own seldom has a name for each bucket.
-            is_path_style: args.s3_endpoint.is_some(),
-            ..S3Store::default()
-        };
-        let address = Address::parse(name, &store).map_err(|error| failure(error.into()))?;
-        let credentials = Credentials::from_environment();
-        let place = Place::open(&address, credentials.as_ref()).map_err(|error| failure(error.into()))?;
+        let place = open_address(name, &kept_args(args))?;
         return Ok(Named::Backup(place, String::new()));
     }
     let path = Path::new(name);
@@ -212,6 +205,16 @@ fn named(name: &str, args: &StoreArgs) -> Result<Named, Failure> {
     }
     let kept = open(&KeptArgs { config: args.config.clone(), ..KeptArgs::default() })?;
     Ok(Named::Backup(kept.place, name.to_owned()))
+}
+
+fn kept_args(args: &StoreArgs) -> KeptArgs {
+    KeptArgs {
+        place: None,
+        s3_endpoint: args.s3_endpoint.clone(),
+        s3_region: args.s3_region.clone(),
+        credentials_file: args.credentials_file.clone(),
+        config: args.config.clone(),
+    }
 }
 
 async fn read(named: &Named, identities: &Identities) -> Result<Source, RestoreError> {

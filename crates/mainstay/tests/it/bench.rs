@@ -196,6 +196,13 @@ impl Bench {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
+    /// The same, with what it says kept.
+    pub(crate) fn start_piped(&self, verb: &[&str]) -> Child {
+        let mut command = binary();
+        command.args(verb).env("MAINSTAY_LAB_DIR", &self.lab);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Starts a daemon whose log goes to a file.
     pub(crate) fn start_daemon(&self, verb: &[&str], log: &Path) -> Child {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();

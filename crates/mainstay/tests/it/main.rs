@@ -14,6 +14,7 @@ mod command_line;
 mod digest;
 mod high_availability;
 mod real_archive;
+mod real_backup_killed;
 mod real_bare_host;
 mod real_binlog;
 mod real_binlog_rollback;
@@ -29,7 +30,11 @@ mod real_network;
 mod real_physical;
 mod real_properties;
 mod real_restore;
+mod real_restore_store;
 mod real_rewind;
 mod real_rewind_server;
 mod real_sealed;
 mod real_secrets;
+#[path = "../../../blob/tests/it/store.rs"]
+#[allow(dead_code, reason = "not every test of places needs all of it")]
+mod store;

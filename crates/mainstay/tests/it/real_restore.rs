@@ -54,6 +54,18 @@ fn notes(bench: &Bench) -> u32 {
     digits.unwrap_or(0)
 }
 
+/// Waits until so much is noted, or the restore has ended; how much is noted then.
+fn wait_for_notes(bench: &Bench, child: &mut std::process::Child, wanted: u32) -> u32 {
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}: {wanted} notes never came", bench.server);
+        let noted = notes(bench);
+        if noted >= wanted || child.try_wait().unwrap().is_some() {
+            return noted;
+        }
+    }
+}
+
 #[test]
 fn real_a_killed_restore_loses_and_doubles_nothing() {
     for server in servers() {
@@ -66,15 +78,7 @@ fn real_a_killed_restore_loses_and_doubles_nothing() {
         let mut killed = Vec::new();
         for wanted in [1, 5, 30, 80, 130, 180, 204] {
             let mut child = bench.start_plain(&restore);
-            let begun = Instant::now();
-            let noted = loop {
-                assert!(begun.elapsed() < Duration::from_secs(60), "{server}: {wanted} notes never came");
-                let noted = notes(&bench);
-                let has_ended = child.try_wait().unwrap().is_some();
-                if noted >= wanted || has_ended {
-                    break noted;
-                }
-            };
+            let noted = wait_for_notes(&bench, &mut child, wanted);
             child.kill().unwrap();
             let ended = child.wait().unwrap();
             if ended.code().is_none() {
@@ -94,25 +98,91 @@ fn real_a_killed_restore_loses_and_doubles_nothing() {
             let done = bench.run(&[&["--json"], &restore[..]].concat()).json(0);
             assert_eq!(done["resumed"], true, "{server}: {done}");
         }
-        assert!(!bench.sql("SHOW DATABASES").contains("mainstay_restore"), "{server}");
-
-        let whole = bench.run(&[&restore[..], &["--rename-database", "shop=model"]].concat());
-        assert_eq!(whole.code, Some(0), "{whole:?}");
-        let counts = bench.sql("SELECT CONCAT(COUNT(*), ':', SUM(id)) FROM shop.big; SELECT COUNT(*) FROM shop.seen; \
-             SELECT CONCAT(COUNT(*), ':', SUM(a)) FROM shop.bare; SELECT CONCAT(COUNT(*), ':', SUM(a)) FROM shop.isam");
-        for expected in ["60000:1800030000", "4000:7998000"] {
-            assert!(counts.contains(expected), "{server}: {counts}");
-        }
-        assert_eq!(counts.matches("4000:7998000").count(), 2, "{server}: {counts}");
-        for table in ["big", "bare", "isam", "child"] {
-            let told = |sql: &str| bench.sql(sql).replace("model", "shop");
-            for verb in ["SHOW CREATE TABLE", "CHECKSUM TABLE"] {
-                let of = |database: &str| told(&format!("{verb} {database}.{table}"));
-                assert_eq!(of("shop"), of("model"), "{server}");
-            }
-        }
-        bench.sql("CALL shop.p(); SHOW CREATE TRIGGER shop.tr");
+        assert_whole(&bench, &restore);
     }
+}
+
+/// Nothing is lost or doubled, as against a restore that nobody disturbed.
+fn assert_whole(bench: &Bench, restore: &[&str]) {
+    let server = bench.server;
+    assert!(!bench.sql("SHOW DATABASES").contains("mainstay_restore"), "{server}");
+
+    let whole = bench.run(&[restore, &["--rename-database", "shop=model"]].concat());
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    let counts = bench.sql("SELECT CONCAT(COUNT(*), ':', SUM(id)) FROM shop.big; SELECT COUNT(*) FROM shop.seen; \
+         SELECT CONCAT(COUNT(*), ':', SUM(a)) FROM shop.bare; SELECT CONCAT(COUNT(*), ':', SUM(a)) FROM shop.isam");
+    for expected in ["60000:1800030000", "4000:7998000"] {
+        assert!(counts.contains(expected), "{server}: {counts}");
+    }
+    assert_eq!(counts.matches("4000:7998000").count(), 2, "{server}: {counts}");
+    for table in ["big", "bare", "isam", "child"] {
+        let told = |sql: &str| bench.sql(sql).replace("model", "shop");
+        for verb in ["SHOW CREATE TABLE", "CHECKSUM TABLE"] {
+            let of = |database: &str| told(&format!("{verb} {database}.{table}"));
+            assert_eq!(of("shop"), of("model"), "{server}");
+        }
+    }
+    bench.sql("CALL shop.p(); SHOW CREATE TRIGGER shop.tr");
+}
+
+/// SIGKILL of the server, at several steps: the restore ends with an error, and the same command goes on once the server
+/// is back.
+#[test]
+fn real_a_restore_outlives_its_server() {
+    for server in servers() {
+        let bench = Bench::new(server, "");
+        let dump = bench.folder.path().join("shop.sql");
+        write(&dump, &many_steps());
+        let (dump, socket) = (text(&dump), text(&bench.node_path("socket")));
+        let restore = ["restore", &dump, "--socket", &socket, "--threads", "2", "--method", "insert"];
+        let mut killed = Vec::new();
+        for wanted in [2, 20, 90, 180, 204] {
+            let mut child = bench.start_plain(&restore);
+            let noted = wait_for_notes(&bench, &mut child, wanted);
+            let ran = bench.run(&["lab", "kill", "t"]);
+            assert_eq!(ran.code, Some(0), "{server}: {ran:?}");
+            let ended = child.wait().unwrap();
+            let ran = bench.run(&["lab", "start", "t"]);
+            assert_eq!(ran.code, Some(0), "{server}: {ran:?}");
+            if ended.code() == Some(0) {
+                // It had ended before the server was killed.
+                break;
+            }
+            assert_eq!(ended.code(), Some(1), "{server}: it ends with an error after {noted} notes");
+            killed.push(noted);
+        }
+        println!("{server}: killed with so many steps noted: {killed:?}");
+        assert!(killed.len() >= 3, "{server}: {killed:?}");
+        if bench.sql("SHOW DATABASES").contains("mainstay_restore") {
+            let done = bench.run(&[&["--json"], &restore[..]].concat()).json(0);
+            assert_eq!(done["resumed"], true, "{server}: {done}");
+        }
+        assert_whole(&bench, &restore);
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("d.sql");
+    write(
+        &dump,
+        "CREATE DATABASE `a`;\nUSE `a`;\nCREATE TABLE `t` (`id` int);\nINSERT INTO `t` VALUES (1);\n",
+    );
+    let (dump, missing) = (text(&dump), text(&folder.path().join("no/such/folder/t.sql")));
+    let ran = crate::bench::run(&["extract", &dump, "--table", "a.t", "--output", &missing]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.err.contains("t.sql cannot be written") && ran.err.contains("make the folder first"),
+        "{ran:?}"
+    );
+    // A device is written to, and stays what it is: this one is a disk that is full.
+    let full = folder.path().join("full.sql");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let ran = crate::bench::run(&["extract", &dump, "--table", "a.t", "--output", &text(&full)]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.err.contains("full.sql cannot be written") && ran.err.contains("make room"), "{ran:?}");
+    assert!(std::fs::symlink_metadata(&full).unwrap().is_symlink());
 }
 
 fn text(path: &Path) -> String {
