@@ -1,12 +1,14 @@
 //! What a dump begins with: sessions at one moment, and all that there was at that moment. It writes nothing.
 //!
-//! What there is, is not part of a snapshot: it is looked at before and after, and where that differs, another moment is
-//! taken. Else a table made in between would be in no dump, nor in the logs that are replayed onto it.
+//! What there is, is not part of a snapshot. Where schema changes cannot be held off, it is looked at before and after,
+//! and where that differs, another moment is taken: else a table made in between would be in no dump, nor in the logs that
+//! are replayed onto it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dump::manifest::ServerRecord;
+use flavor::Vendor;
 use server::{Connection, Limits, Sql, Target};
 
 use super::catalog::{self, Catalog};
@@ -18,6 +20,8 @@ use super::snapshot::{self, Snapshot};
 /// Moments tried, with pauses that a change of the schema may end in.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
+/// The first of them that holds schema changes off on MariaDB, where they wait for it.
+const FIRST_HELD: u32 = 4;
 
 /// What is known of the server before its rows are read.
 pub(super) struct Begun {
@@ -38,14 +42,30 @@ pub(super) async fn begin(
     threads: usize,
     options: &CreateOptions,
 ) -> Result<(Begun, Snapshot), CreateError> {
-    let mut begun = look(target, limits, options).await?;
-    let mut tries = 1;
+    let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
+    let vendor = control.flavor().vendor;
+    if vendor == Vendor::MySql {
+        // Statistics and times are to be of now, not of yesterday.
+        let fresh = Sql::plain("SET SESSION information_schema_stats_expiry = 0");
+        control.execute(&fresh).await.during(|| "ask for fresh statistics".to_owned())?;
+    }
+    let server = server_record(&mut control).await?;
+    let mut tries = 0;
     loop {
-        let snapshot = snapshot::open(target, limits, threads, options.without_coordinates).await?;
-        let (catalog, definitions) = known(&mut begun.control, options).await?;
-        let names = catalog::changed(&begun.definitions, &definitions);
+        tries += 1;
+        let held =
+            (vendor == Vendor::MySql || tries >= FIRST_HELD) && snapshot::hold_ddl(&mut control).await?;
+        let (catalog, definitions) = known(&mut control, options).await?;
+        let without = options.without_coordinates;
+        let snapshot = snapshot::open(&mut control, (target, limits), threads, held, without).await?;
+        let names = if held {
+            Vec::new()
+        } else {
+            let (_, after) = known(&mut control, options).await?;
+            catalog::changed(&definitions, &after)
+        };
         if names.is_empty() {
-            return Ok((begun, snapshot));
+            return Ok((Begun { control, server, catalog, definitions }, snapshot));
         }
         if tries >= TRIES {
             return Err(CreateError::DefinitionsChanged { names });
@@ -53,22 +73,7 @@ pub(super) async fn begin(
         tracing::info!(names = names.join(", "), tries, "definitions changed: another moment is taken");
         snapshot.close().await;
         tokio::time::sleep(PAUSE).await;
-        // Later than what is known by now.
-        (begun.catalog, begun.definitions) = (catalog, definitions);
-        tries += 1;
     }
-}
-
-async fn look(target: &Target, limits: &Limits, options: &CreateOptions) -> Result<Begun, CreateError> {
-    let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
-    if control.flavor().vendor == flavor::Vendor::MySql {
-        // Statistics and times are to be of now, not of yesterday.
-        let fresh = Sql::plain("SET SESSION information_schema_stats_expiry = 0");
-        control.execute(&fresh).await.during(|| "ask for fresh statistics".to_owned())?;
-    }
-    let server = server_record(&mut control).await?;
-    let (catalog, definitions) = known(&mut control, options).await?;
-    Ok(Begun { control, server, catalog, definitions })
 }
 
 async fn known(

@@ -446,14 +446,17 @@ pub(crate) async fn fingerprints(
             ),
         )
         .await?;
+        let times: BTreeMap<&str, &str> = rows
+            .iter()
+            .filter_map(|row| Some((row.text("name")?, row.text("made").unwrap_or_default())))
+            .collect();
         for table in &database.tables {
             let name = format!("{}.{}", database.name, table.name);
-            let Some(row) = rows.iter().find(|row| row.text("name") == Some(table.name.as_str())) else {
+            let Some(made) = times.get(table.name.as_str()) else {
                 // Dropped since the catalog was read: it is not to be taken for unchanged.
                 prints.insert(name, String::new());
                 continue;
             };
-            let made = row.text("made").unwrap_or_default();
             let ids = ids.get(&inner_name(&database.name, &table.name)).cloned().unwrap_or_default();
             // A column added in an instant changes neither number nor time.
             let show = format!("SHOW CREATE TABLE {}.{}", ident(&database.name)?, ident(&table.name)?);

@@ -65,9 +65,6 @@ pub async fn create(
     let dumped = dump(&mut begun, snapshot.readers, &files, options, progress).await?;
     control_plane::write(&options.control_plane_files, &files).await?;
     begun.control.close().await;
-    if let Some(guard) = snapshot.guard {
-        guard.close().await;
-    }
     let mut manifest = Manifest {
         format: MANIFEST_FORMAT,
         id,

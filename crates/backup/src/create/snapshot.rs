@@ -7,8 +7,9 @@
 //! | MySQL | `FLUSH BINARY LOGS`, which waits for every logged transaction to be committed; snapshots opened; taken when the new log is still empty | nothing |
 //! | MySQL, when it is not | `FLUSH TABLES WITH READ LOCK`, given up after [`LOCK_SECONDS`] and tried again | writes, for as long as it waits and milliseconds more |
 //!
-//! On MySQL, DDL is held off by `LOCK INSTANCE FOR BACKUP` for the whole dump, which blocks no other statement. On both,
-//! [`super::catalog`] compares definitions before and after.
+//! On MySQL, DDL is held off by `LOCK INSTANCE FOR BACKUP` for the whole dump, which blocks no other statement. On
+//! MariaDB it is held off, by `BACKUP STAGE BLOCK_DDL` and for as long as looking at the definitions takes, when it never
+//! rests by itself. On both, [`super::catalog`] compares definitions before and after.
 
 use std::time::Duration;
 
@@ -38,46 +39,60 @@ pub(crate) struct Snapshot {
     pub(crate) coordinates: Option<Coordinates>,
     pub(crate) method: SnapshotMethod,
     pub(crate) taken: Timestamp,
-    /// Keeps DDL out while it is open (MySQL).
-    pub(crate) guard: Option<Connection>,
 }
 
 impl Snapshot {
     /// Lets the moment go.
     pub(crate) async fn close(self) {
-        for session in self.readers.into_iter().chain(self.guard) {
+        for session in self.readers {
             session.close().await;
         }
     }
 }
 
-/// Opens `count` sessions at one moment.
+/// Holds schema changes off, from now until the snapshot is open at least, and says whether it could: MySQL asks for
+/// `BACKUP_ADMIN`, MariaDB for `RELOAD` and for an end of changes that run, within [`LOCK_SECONDS`].
+pub(crate) async fn hold_ddl(control: &mut Connection) -> Result<bool, CreateError> {
+    let held = match control.flavor().vendor {
+        Vendor::MySql => {
+            let lock = control.execute(&Sql::plain("LOCK INSTANCE FOR BACKUP")).await;
+            lock.map(drop).during(|| "hold off schema changes".to_owned())
+        }
+        Vendor::MariaDb => hold(control, &["BACKUP STAGE START", "BACKUP STAGE BLOCK_DDL"]).await,
+    };
+    match held {
+        Ok(()) => Ok(true),
+        Err(CreateError::Server { source, .. }) if source.is_missing_privilege() => {
+            tracing::warn!("without BACKUP_ADMIN or RELOAD a schema change is not held off, only noticed");
+            Ok(false)
+        }
+        // A long ALTER TABLE, say: what changes is noticed, and it is tried again.
+        Err(error) if control.flavor().vendor == Vendor::MariaDb && waited(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens `count` sessions at one moment. `control` is a session beside them that locks what has to be locked, and with
+/// `ddl_held` has done [`hold_ddl`]; MySQL's schema changes are held off until it is closed.
 pub(crate) async fn open(
-    target: &Target,
-    limits: &Limits,
+    control: &mut Connection,
+    (target, limits): (&Target, &Limits),
     count: usize,
+    ddl_held: bool,
     without_coordinates: bool,
 ) -> Result<Snapshot, CreateError> {
-    let mut control = Connection::open(target, limits).await.during(|| "log in".to_owned())?;
-    let vendor = control.flavor().vendor;
-    let logs = number(&mut control, "SELECT @@GLOBAL.log_bin AS n").await? != 0;
+    let logs = number(control, "SELECT @@GLOBAL.log_bin AS n").await? != 0;
     if !logs && !without_coordinates {
         return Err(CreateError::NoCoordinates);
     }
     let opening = (0..count).map(|_| reader(target, limits));
     let mut readers = try_join_all(opening).await.during(|| "open the sessions that read".to_owned())?;
-    let found = match vendor {
-        Vendor::MariaDb => mariadb(&mut control, &mut readers, logs).await?,
-        Vendor::MySql => mysql(&mut control, &mut readers, logs).await?,
+    let (coordinates, method) = match control.flavor().vendor {
+        Vendor::MariaDb if ddl_held => mariadb_held(control, &mut readers, logs).await?,
+        Vendor::MariaDb => mariadb(control, &mut readers, logs).await?,
+        Vendor::MySql => mysql(control, &mut readers, logs).await?,
     };
-    let guard = if vendor == Vendor::MySql {
-        Some(control)
-    } else {
-        control.close().await;
-        None
-    };
-    let (coordinates, method) = found;
-    Ok(Snapshot { readers, coordinates, method, taken: Timestamp::now(), guard })
+    Ok(Snapshot { readers, coordinates, method, taken: Timestamp::now() })
 }
 
 type Found = (Option<Coordinates>, SnapshotMethod);
@@ -124,24 +139,45 @@ async fn mariadb(
         if turn > 0 {
             tokio::time::sleep(LOCK_PAUSE).await;
         }
-        match mariadb_staged(control, readers, logs).await {
+        match mariadb_staged(control, readers, logs, &["BACKUP STAGE START", BLOCK_COMMIT]).await {
             Ok(Some(found)) => return Ok(found),
-            Ok(None) => "the sessions' positions differ".clone_into(&mut why),
-            Err(error) if waited(&error) => {
-                why = format!("commits could not be held within {LOCK_SECONDS} s, as another backup runs");
-            }
+            Ok(None) => POSITIONS_DIFFER.clone_into(&mut why),
+            Err(error) if waited(&error) => why = commits_not_held(),
             Err(error) => return Err(error),
         }
     }
     Err(CreateError::NoMoment { tries: LOCK_TRIES, why })
 }
 
+/// After `BACKUP STAGE BLOCK_DDL`, which ends with the snapshot.
+async fn mariadb_held(
+    control: &mut Connection,
+    readers: &mut [Connection],
+    logs: bool,
+) -> Result<Found, CreateError> {
+    let why = match mariadb_staged(control, readers, logs, &[BLOCK_COMMIT]).await {
+        Ok(Some(found)) => return Ok(found),
+        Ok(None) => POSITIONS_DIFFER.to_owned(),
+        Err(error) if waited(&error) => commits_not_held(),
+        Err(error) => return Err(error),
+    };
+    Err(CreateError::NoMoment { tries: 1, why })
+}
+
+const BLOCK_COMMIT: &str = "BACKUP STAGE BLOCK_COMMIT";
+const POSITIONS_DIFFER: &str = "the sessions' positions differ";
+
+fn commits_not_held() -> String {
+    format!("commits could not be held within {LOCK_SECONDS} s, as another backup runs")
+}
+
 async fn mariadb_staged(
     control: &mut Connection,
     readers: &mut [Connection],
     logs: bool,
+    stages: &[&str],
 ) -> Result<Option<Found>, CreateError> {
-    hold(control, &["BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT"]).await?;
+    hold(control, stages).await?;
     let opened: Result<_, CreateError> = async {
         let source = source(control).await?;
         open_all(readers).await?;
@@ -211,12 +247,6 @@ async fn mysql(
     readers: &mut [Connection],
     logs: bool,
 ) -> Result<Found, CreateError> {
-    if let Err(error) = control.execute(&Sql::plain("LOCK INSTANCE FOR BACKUP")).await {
-        if !error.is_missing_privilege() {
-            return Err(error).during(|| "hold off schema changes".to_owned());
-        }
-        tracing::warn!("without BACKUP_ADMIN a schema change is not held off, only noticed");
-    }
     if logs {
         for _ in 0..OPTIMISTIC_TRIES {
             if let Some(coordinates) = mysql_fresh_log(control, readers).await? {

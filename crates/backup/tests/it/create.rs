@@ -224,6 +224,16 @@ async fn log_position(connection: &mut Connection) -> (String, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn real_what_is_made_until_the_snapshot_is_in_the_dump() {
+    made_meanwhile(Duration::from_millis(300), 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_a_schema_that_never_rests_is_held_for_the_snapshot() {
+    made_meanwhile(Duration::from_millis(20), 2).await;
+}
+
+/// Dumps a server some times while a table is made after every `pause`.
+async fn made_meanwhile(pause: Duration, dumps: usize) {
     for vendor in vendors().await {
         let bench = Bench::new(vendor).await;
         let mut connection = bench.connect().await;
@@ -243,13 +253,13 @@ async fn real_what_is_made_until_the_snapshot_is_in_the_dump() {
                     let row = format!("INSERT INTO shop.{name} VALUES (1)");
                     run(&mut connection, &[&table, &row]).await;
                     made.push((name, log_position(&mut connection).await));
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    tokio::time::sleep(pause).await;
                 }
                 made
             })
         };
         let mut manifests = Vec::new();
-        for turn in 0..8 {
+        for turn in 0..dumps {
             let mut options = CreateOptions::new(format!("made-{turn}"));
             options.threads = 1;
             manifests.push(bench.create(&options).await.unwrap());
