@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs by apt what building, the demo or the tests need; when nothing is missing it changes nothing and asks
 # the network nothing. Starts no service and leaves those there are as they are.
-# usage: setup-debian.sh [--demo] [--tests] [--web]
+# usage: setup-debian.sh [--demo] [--tests] [--bench] [--web]
 set -euo pipefail
 
-build=(gcc libc6-dev make protobuf-compiler)
+# The compiler of protocols only recommends the library that has the types every protocol imports.
+build=(gcc libc6-dev make protobuf-compiler libprotobuf-dev)
 demo=(mariadb-server galera-4 mariadb-backup rsync etcd-server etcd-client haproxy)
 tests=(age keepalived nftables iproute2 openssh-server openssh-client debootstrap openssl python3-venv tmux mydumper zstd)
+bench=(sysbench percona-toolkit gzip)
 web=(nodejs npm)
 
 wanted=("${build[@]}")
@@ -14,9 +16,10 @@ for argument in "$@"; do
   case $argument in
     --demo) wanted+=("${demo[@]}") ;;
     --tests) wanted+=("${demo[@]}" "${tests[@]}") ;;
+    --bench) wanted+=("${demo[@]}" "${tests[@]}" "${bench[@]}") ;;
     # Node may have come from elsewhere, and Debian's package would shadow it.
     --web) command -v node npm >/dev/null || wanted+=("${web[@]}") ;;
-    *) echo "setup-debian.sh: unknown argument $argument; use --demo, --tests or --web" >&2; exit 64 ;;
+    *) echo "setup-debian.sh: unknown argument $argument; use --demo, --tests, --bench or --web" >&2; exit 64 ;;
   esac
 done
 

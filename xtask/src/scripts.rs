@@ -114,7 +114,7 @@ fn setup(test: &str, installed: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn nothing_missing_asks_apt_nothing() {
-    let output = setup("installed", "gcc libc6-dev make protobuf-compiler", &[]);
+    let output = setup("installed", "gcc libc6-dev make protobuf-compiler libprotobuf-dev", &[]);
     assert!(output.status.success());
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
 }
@@ -123,7 +123,7 @@ fn nothing_missing_asks_apt_nothing() {
 fn what_is_missing_is_asked_for_and_a_refusal_is_told() {
     let output = setup(
         "missing",
-        "gcc libc6-dev make protobuf-compiler mariadb-server galera-4 rsync etcd-server etcd-client haproxy",
+        "gcc libc6-dev make protobuf-compiler libprotobuf-dev mariadb-server galera-4 rsync etcd-server etcd-client haproxy",
         &["--demo"],
     );
     let told = String::from_utf8(output.stderr).unwrap();
