@@ -13,6 +13,7 @@ use dump::manifest::{FileOrigin, FileRecord, FileRole};
 use flate2::write::GzEncoder;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 use super::error::CreateError;
 use super::progress::Progress;
@@ -221,19 +222,79 @@ impl Write for Outlet {
 
 /// Each block as a frame of its own, which programs read as one text. A stream of one frame would be copied into a ring,
 /// and what comes after the ring's end is compressed a third slower.
+///
+/// Rows of numbers, hashes and keys repeat nothing, and the fastest level spends most of its time on finding that out. So
+/// now and then a block is compressed with a hasty search as well; where that loses next to nothing, the blocks that
+/// follow are searched hastily. A million of sysbench's rows are then packed 3 times as fast and 2.3 % larger.
 struct Frames {
     into: Sealed<Outlet>,
-    compressor: zstd::bulk::Compressor<'static>,
+    thorough: zstd::bulk::Compressor<'static>,
+    /// Only beside the fastest level: whoever asks for a higher one wants it small.
+    hasty: Option<zstd::bulk::Compressor<'static>>,
+    /// Blocks to be compressed hastily before both are tried again.
+    hasty_left: u32,
     packed: Vec<u8>,
+    tried: Vec<u8>,
 }
 
+/// The level that is the fastest one that compresses well.
+const FASTEST_LEVEL: i32 = 1;
+/// Bytes stepped over at least between two searches, and the binary logarithm of the places remembered: they fit the
+/// processor's fastest memory.
+const HASTY_STEP: u32 = 64;
+const HASTY_HASH_LOG: u32 = 12;
+/// Hasty blocks between two trials.
+const HASTY_BLOCKS: u32 = 15;
+/// A hasty search may lose so many hundredths.
+const HASTY_LOSS_PERCENT: usize = 5;
+
 impl Frames {
+    fn new(level: i32, into: Sealed<Outlet>) -> std::io::Result<Self> {
+        let compressor = || {
+            let mut compressor = zstd::bulk::Compressor::new(level)?;
+            // What is read back by hand is checked as well.
+            compressor.include_checksum(true)?;
+            Ok::<_, std::io::Error>(compressor)
+        };
+        let mut hasty = None;
+        if level == FASTEST_LEVEL {
+            let mut compressor = compressor()?;
+            compressor.set_parameter(CParameter::TargetLength(HASTY_STEP))?;
+            compressor.set_parameter(CParameter::HashLog(HASTY_HASH_LOG))?;
+            // Such a step alone would switch it off.
+            compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+            hasty = Some(compressor);
+        }
+        let (packed, tried) = (Vec::new(), Vec::new());
+        Ok(Self { into, thorough: compressor()?, hasty, hasty_left: 0, packed, tried })
+    }
+
     fn write(&mut self, block: &[u8]) -> std::io::Result<()> {
-        self.packed.clear();
-        self.packed.reserve(zstd::zstd_safe::compress_bound(block.len()));
-        self.compressor.compress_to_buffer(block, &mut self.packed)?;
+        if let Some(hasty) = self.hasty.as_mut().filter(|_| self.hasty_left > 0) {
+            self.hasty_left -= 1;
+            compress(hasty, block, &mut self.packed)?;
+            return self.into.write_all(&self.packed);
+        }
+        compress(&mut self.thorough, block, &mut self.packed)?;
+        if let Some(hasty) = &mut self.hasty {
+            compress(hasty, block, &mut self.tried)?;
+
+            if self.tried.len() <= self.packed.len() + self.packed.len() / 100 * HASTY_LOSS_PERCENT {
+                self.hasty_left = HASTY_BLOCKS;
+            }
+        }
         self.into.write_all(&self.packed)
     }
+}
+
+fn compress(
+    compressor: &mut zstd::bulk::Compressor<'static>,
+    block: &[u8],
+    packed: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    packed.clear();
+    packed.reserve(zstd::zstd_safe::compress_bound(block.len()));
+    compressor.compress_to_buffer(block, packed).map(drop)
 }
 
 enum Packer {
@@ -250,12 +311,7 @@ impl Packer {
                 let level = u32::try_from(level.clamp(1, 9)).unwrap_or(1);
                 Self::Gzip(GzEncoder::new(into, flate2::Compression::new(level)))
             }
-            Compression::Zstd => {
-                let mut compressor = zstd::bulk::Compressor::new(level)?;
-                // What is read back by hand is checked as well.
-                compressor.include_checksum(true)?;
-                Self::Zstd(Frames { into, compressor, packed: Vec::new() })
-            }
+            Compression::Zstd => Self::Zstd(Frames::new(level, into)?),
         })
     }
 
@@ -312,5 +368,50 @@ async fn store(
             Some(Packed::End) => return Ok(Some(writer.finish().await?)),
             None => return Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::Recipients;
+
+    const BLOCKS_WRITTEN: usize = 8;
+
+    /// A text's frames, and how many of its blocks would have gone on to be searched hastily.
+    fn framed(block: &[u8], level: i32) -> (Vec<u8>, u32) {
+        let (packed, mut packed_in) = mpsc::channel(1024);
+        let outlet = Outlet { pending: Vec::new(), packed };
+        let mut frames = Frames::new(level, Recipients::default().seal(outlet).unwrap()).unwrap();
+        for _ in 0..BLOCKS_WRITTEN {
+            frames.write(block).unwrap();
+        }
+        let left = frames.hasty_left;
+        frames.into.finish().unwrap().send_pending().unwrap();
+        let mut all = Vec::new();
+        while let Ok(Packed::Bytes(bytes)) = packed_in.try_recv() {
+            all.extend_from_slice(&bytes);
+        }
+        assert_eq!(zstd::decode_all(all.as_slice()).unwrap(), block.repeat(BLOCKS_WRITTEN));
+        (all, left)
+    }
+
+    #[test]
+    fn only_what_repeats_nothing_is_searched_hastily() {
+        let mut state = 1_u64;
+        let mut digits = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("{:09}-", (state >> 33) % 1_000_000_000)
+        };
+        let mut keys = || (0..16).map(&mut digits).collect::<String>();
+        let numbers: String = (0..5000).map(|id| format!("({id},'{}'),\n", keys())).collect();
+        let words: String = (0..20_000).map(|id| format!("({id},'Allocated','KVM',NULL,0),\n")).collect();
+        let (hasty, left) = framed(numbers.as_bytes(), FASTEST_LEVEL);
+        assert_eq!(left, HASTY_BLOCKS - u32::try_from(BLOCKS_WRITTEN).unwrap() + 1);
+        // The first block is as small as it gets.
+        let whole = zstd::bulk::compress(numbers.as_bytes(), FASTEST_LEVEL).unwrap().len() * BLOCKS_WRITTEN;
+        assert!(hasty.len() <= whole + whole / 100 * (HASTY_LOSS_PERCENT + 1), "{} {whole}", hasty.len());
+        assert_eq!(framed(words.as_bytes(), FASTEST_LEVEL).1, 0);
+        assert_eq!(framed(numbers.as_bytes(), FASTEST_LEVEL + 1).1, 0);
     }
 }
