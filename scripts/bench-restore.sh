@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Restoring the same dumps with the server's client, with myloader and with mainstay, by turns, into one server.
-# usage: bench-restore.sh BINARY mariadb|mysql [ROUNDS] [ROWS]
+# usage: bench-restore.sh BINARY mariadb|mysql [ROUNDS] [ROWS] [small|wide]
 # Starts a server of its own with the lab: `small` are sysbench's four tables of ROWS with their index, `wide` is one table
 # of ROWS with five indexes, larger than the buffer pool of 256 MiB. All is taken away at the end. The client reads the dump
 # of mysqldump, mainstay the same file, myloader what mydumper wrote (it reads no plain dump). As they come, the client and
 # mainstay write the binary log, where the server has one, and myloader does not: both are run in the other way too.
 set -euo pipefail
 
-binary=$(realpath "$1") server=$2 rounds=${3:-3} rows=${4:-1000000}
+binary=$(realpath "$1") server=$2 rounds=${3:-3} rows=${4:-1000000} names=${5:-small wide}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$(mktemp -d /var/tmp/bench-restore.XXXXXX)
 export MAINSTAY_LAB_DIR=$folder/lab
@@ -63,7 +63,7 @@ one() {
     sql "DROP DATABASE $name"
 }
 for ((round = 1; round <= rounds; round++)); do
-    for name in small wide; do
+    for name in $names; do
         one "$name" client
         one "$name" mainstay
         one "$name" mainstay --no-binlog

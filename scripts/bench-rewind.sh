@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Rewinding one table, and replaying the same logs with the servers' own tools, on one throwaway server.
-# usage: bench-rewind.sh BINARY [TRANSACTIONS]
+# usage: bench-rewind.sh BINARY [TRANSACTIONS] [ROUNDS]
 # Starts a MariaDB of its own with the lab (as an ordinary user), fills two tables, takes a backup, changes rows of
 # both, and archives. The peer restores the same backup's table and pipes every archived log through mysqlbinlog for its
 # database into the client, which is all that those tools can do; the restore is not in its time.
 set -euo pipefail
 
-binary=$(realpath "$1") transactions=${2:-200000}
+binary=$(realpath "$1") transactions=${2:-200000} rounds=${3:-1}
 folder=$(mktemp -d)
 export MAINSTAY_LAB_DIR=$folder/lab
 down() {
@@ -52,16 +52,20 @@ read -r end_file end_position < <(sql "SHOW MASTER STATUS" | cut -f1,2)
 mapfile -t logs < <(sql "SHOW BINARY LOGS" | cut -f1 | awk -v from="$file" -v to="$end_file" '$1 >= from && $1 <= to')
 echo "logs: ${#logs[@]} from $file:$position to $end_file:$end_position, $(cd "$data" && cat "${logs[@]}" | wc -c) bytes, $((transactions * 2)) transactions"
 
-timed "mainstay rewind" "$binary" rewind --table shop.orders --to-position "$end_file:$end_position" \
-    --place "$folder/place" --socket "$socket" --no-diff
-cat "$folder/out"
-# The peer's way: the same content in a table of the same name elsewhere, then every change of the database.
-sql "CREATE DATABASE peer; USE peer; CREATE TABLE peer.orders LIKE shop.orders; CREATE TABLE peer.other LIKE shop.other;
-INSERT INTO peer.orders SELECT seq, seq % 5000, LEFT(SHA2(seq, 512), 120), SHA2(seq, 224) FROM seq_1_to_100000;
-INSERT INTO peer.other SELECT * FROM peer.orders;"
 replay() {
     (cd "$data" && mariadb-binlog --start-position="$position" --stop-position="$end_position" --rewrite-db='shop->peer' \
         --disable-log-bin "${logs[@]}") | mariadb --user=root --socket="$socket"
 }
-timed "mariadb-binlog | mariadb" replay
-sql "CHECKSUM TABLE shop.orders_rewound, peer.orders, shop.orders"
+for ((round = 1; round <= rounds; round++)); do
+    sql "DROP TABLE IF EXISTS shop.orders_rewound"
+    timed "mainstay rewind" "$binary" rewind --table shop.orders --to-position "$end_file:$end_position" \
+        --place "$folder/place" --socket "$socket" --no-diff
+    if ((round == 1)); then cat "$folder/out"; fi
+    # The peer's way: the same content in a table of the same name elsewhere, then every change of the database.
+    sql "DROP DATABASE IF EXISTS peer; CREATE DATABASE peer; USE peer;
+    CREATE TABLE peer.orders LIKE shop.orders; CREATE TABLE peer.other LIKE shop.other;
+    INSERT INTO peer.orders SELECT seq, seq % 5000, LEFT(SHA2(seq, 512), 120), SHA2(seq, 224) FROM seq_1_to_100000;
+    INSERT INTO peer.other SELECT * FROM peer.orders;"
+    timed "mariadb-binlog | mariadb" replay
+    sql "CHECKSUM TABLE shop.orders_rewound, peer.orders, shop.orders"
+done

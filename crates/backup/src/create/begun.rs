@@ -57,7 +57,16 @@ pub(super) async fn begin(
             (vendor == Vendor::MySql || tries >= FIRST_HELD) && snapshot::hold_ddl(&mut control).await?;
         let (catalog, definitions) = known(&mut control, options).await?;
         let without = options.without_coordinates;
-        let snapshot = snapshot::open(&mut control, (target, limits), threads, held, without).await?;
+        let opened = snapshot::open(&mut control, (target, limits), threads, held, without).await;
+        let snapshot = match opened {
+            // Held by us, commits were not to be held as well; nothing is held any more.
+            Err(CreateError::NoMoment { why, .. }) if held && vendor == Vendor::MariaDb && tries < TRIES => {
+                tracing::info!(why, tries, "another moment is taken");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            opened => opened?,
+        };
         let names = if held {
             Vec::new()
         } else {

@@ -245,6 +245,8 @@ const HASTY_STEP: u32 = 64;
 const HASTY_HASH_LOG: u32 = 12;
 /// Hasty blocks between two trials.
 const HASTY_BLOCKS: u32 = 15;
+/// Longer blocks are not compressed both ways.
+const TRIED_BYTES_MAX: usize = 4 << 20;
 /// A hasty search may lose so many hundredths.
 const HASTY_LOSS_PERCENT: usize = 5;
 
@@ -276,9 +278,9 @@ impl Frames {
             return self.into.write_all(&self.packed);
         }
         compress(&mut self.thorough, block, &mut self.packed)?;
-        if let Some(hasty) = &mut self.hasty {
+        // One huge row tells nothing of those that follow, and twice as much memory would be needed.
+        if let Some(hasty) = self.hasty.as_mut().filter(|_| block.len() <= TRIED_BYTES_MAX) {
             compress(hasty, block, &mut self.tried)?;
-
             if self.tried.len() <= self.packed.len() + self.packed.len() / 100 * HASTY_LOSS_PERCENT {
                 self.hasty_left = HASTY_BLOCKS;
             }

@@ -7,7 +7,7 @@ use std::thread;
 use crate::restore::input::Bytes;
 
 /// Read at once.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = 256 << 10;
 /// Blocks that are read and not looked at yet.
 const BLOCKS: usize = 4;
 
