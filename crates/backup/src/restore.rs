@@ -142,6 +142,7 @@ pub async fn restore(
     progress: Arc<Progress>,
 ) -> Result<Restored, RestoreError> {
     progress.begin("planning");
+    check_into(&survey, options.into.as_deref())?;
     let default = options.into.as_deref().or(survey.header.database.as_deref()).map(str::to_owned);
     let naming = Naming { renamed: &options.renamed, default: default.as_deref() };
     let own = survey.without_own(|name| naming.renamed(name).to_owned());
@@ -218,6 +219,21 @@ fn method(options: &RestoreOptions, here: &Here) -> Result<Method, RestoreError>
         Some(method) => Ok(method),
         None if here.has_local_infile => Ok(Method::Load),
         None => Ok(Method::Insert),
+    }
+}
+
+/// Whether `into` means anything: what the dump itself says goes before it, and would go where nobody wanted it.
+fn check_into(survey: &Survey, into: Option<&str>) -> Result<(), RestoreError> {
+    let tables = survey.tables.iter().map(|table| table.name.database.as_deref());
+    let objects = survey.objects.iter().map(|(object, _)| object.name.database.as_deref());
+    let named: BTreeSet<Option<&str>> = tables.chain(objects).collect();
+    match (into, named.iter().find_map(|name| *name)) {
+        (Some(into), Some(first)) if !named.contains(&None) && !named.contains(&Some(into)) => {
+            Err(RestoreError::Refused(format!(
+                "the dump names its databases itself, as {first}: use --rename-database {first}={into} in the place of --into {into}"
+            )))
+        }
+        (Some(_) | None, _) => Ok(()),
     }
 }
 

@@ -302,6 +302,10 @@ async fn real_what_is_damaged_or_in_the_way_is_refused() {
         let dry = RestoreOptions { dry_run: true, ..options() };
         assert!(load_all(&bench, &path, &dry).await.dry_run);
         assert_eq!(value(&mut connection, databases).await, "0", "a dry run does nothing");
+        let elsewhere = RestoreOptions { into: Some("other".to_owned()), ..options() };
+        let error = load(&bench, &path, Selection::default(), &elsewhere).await.unwrap_err();
+        assert!(error.to_string().contains("--rename-database many=other"), "{error}");
+        assert_eq!(value(&mut connection, databases).await, "0", "it goes nowhere else");
 
         load_all(&bench, &path, &options()).await;
         let error = load(&bench, &path, Selection::default(), &options()).await.unwrap_err();

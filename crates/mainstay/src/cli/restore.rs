@@ -40,6 +40,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "OLD=NEW", value_parser = renamed, help_heading = "What")]
     pub(crate) rename_database: Vec<(String, String)>,
     /// The database of what has none in the dump. Default: the one the dump names in its head.
+    /// Refused where the dump says itself where all of it belongs: see `--rename-database`.
     #[arg(long, value_name = "DATABASE", help_heading = "What")]
     pub(crate) into: Option<String>,
     /// Let other tables of the databases be. A table of the same name is still refused.
