@@ -75,6 +75,7 @@ while [ "$round" -lt "$rounds" ]; do
     timed 'mydumper -t 2' mydump
     timed 'mysqldump' dump cat
     timed 'grep -c, the same dump' grep -c 'INSERT INTO `sbtest2`' "$work/dump.sql"
+    timed 'grep -c, only the name' grep -c sbtest2 "$work/dump.sql"
     rm -f "$work/dump.sql.mainstay-index"
     timed 'extract, reading the dump' extract
     timed 'extract, from the index' extract
