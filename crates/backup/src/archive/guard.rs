@@ -49,9 +49,10 @@ pub(crate) async fn look(
     log: &str,
     tell: &mut (dyn FnMut(ArchiveNews) + Send),
 ) -> Result<(), ArchiveError> {
-    let mut report = of_server(&variables(server).await?);
+    let found = variables(server).await?;
+    let mut report = of_server(&found);
     if let Purge::Hold(age) = options.purge {
-        switch_off(server).await?;
+        switch_off(server, &found).await?;
         report = of_server(&variables(server).await?);
         report.purged_to = purge(server, archive, run, log, age).await?;
     }
@@ -96,8 +97,7 @@ fn of_server(variables: &[(String, String)]) -> PurgeReport {
 
 /// Has the server delete nothing by age. A limit by size keeps its disk from filling up, and is told of instead. MySQL keeps
 /// its expiry time beside the switch; MariaDB has only the time.
-async fn switch_off(server: &mut SourceServer) -> Result<(), ArchiveError> {
-    let variables = variables(server).await?;
+async fn switch_off(server: &mut SourceServer, variables: &[(String, String)]) -> Result<(), ArchiveError> {
     let has = |name: &str| variables.iter().any(|(known, _)| known == name);
     let statement = if has("binlog_expire_logs_auto_purge") {
         "SET GLOBAL binlog_expire_logs_auto_purge = OFF"

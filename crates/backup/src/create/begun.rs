@@ -58,29 +58,28 @@ pub(super) async fn begin(
         let (catalog, definitions) = known(&mut control, options).await?;
         let without = options.without_coordinates;
         let opened = snapshot::open(&mut control, (target, limits), threads, held, without).await;
-        let snapshot = match opened {
+        let failure = match opened {
             // Held by us, commits were not to be held as well; nothing is held any more.
-            Err(CreateError::NoMoment { why, .. }) if held && vendor == Vendor::MariaDb && tries < TRIES => {
-                tracing::info!(why, tries, "another moment is taken");
-                tokio::time::sleep(PAUSE).await;
-                continue;
+            Err(failure @ CreateError::NoMoment { .. }) if held && vendor == Vendor::MariaDb => failure,
+            Err(failure) => return Err(failure),
+            Ok(snapshot) => {
+                let names = if held {
+                    Vec::new()
+                } else {
+                    let (_, after) = known(&mut control, options).await?;
+                    catalog::changed(&definitions, &after)
+                };
+                if names.is_empty() {
+                    return Ok((Begun { control, server, catalog, definitions }, snapshot));
+                }
+                snapshot.close().await;
+                CreateError::DefinitionsChanged { names }
             }
-            opened => opened?,
         };
-        let names = if held {
-            Vec::new()
-        } else {
-            let (_, after) = known(&mut control, options).await?;
-            catalog::changed(&definitions, &after)
-        };
-        if names.is_empty() {
-            return Ok((Begun { control, server, catalog, definitions }, snapshot));
-        }
         if tries >= TRIES {
-            return Err(CreateError::DefinitionsChanged { names });
+            return Err(failure);
         }
-        tracing::info!(names = names.join(", "), tries, "definitions changed: another moment is taken");
-        snapshot.close().await;
+        tracing::info!(%failure, tries, "another moment is taken");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -62,7 +62,8 @@ pub async fn create(
     let recipients = options.recipients.clone();
     let files = Files::new(place.clone(), id.clone(), packing, recipients, Arc::clone(progress));
     let _watch = throttle::watch(target, limits, options.throttle, &snapshot.readers, progress).await?;
-    let dumped = dump(&mut begun, snapshot.readers, &files, options, progress).await?;
+    let dumped = contents(&mut begun, snapshot.readers, &files, options, progress).await;
+    let dumped = unchanged(&mut begun, dumped).await?;
     control_plane::write(&options.control_plane_files, &files).await?;
     begun.control.close().await;
     let mut manifest = Manifest {
@@ -101,14 +102,8 @@ struct Dumped {
     left_out: Vec<LeftOut>,
 }
 
-async fn dump(
-    begun: &mut Begun,
-    readers: Vec<Connection>,
-    files: &Files,
-    options: &CreateOptions,
-    progress: &Arc<Progress>,
-) -> Result<Dumped, CreateError> {
-    let dumped = contents(begun, readers, files, options, progress).await;
+/// What was written, unless definitions changed meanwhile.
+async fn unchanged(begun: &mut Begun, dumped: Result<Dumped, CreateError>) -> Result<Dumped, CreateError> {
     match catalog::fingerprints(&mut begun.control, &begun.catalog).await {
         // A table that was altered or dropped fails to be read: that is what is to be told.
         Ok(after) => {

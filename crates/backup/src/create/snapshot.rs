@@ -88,7 +88,9 @@ pub(crate) async fn open(
     let opening = (0..count).map(|_| reader(target, limits));
     let mut readers = try_join_all(opening).await.during(|| "open the sessions that read".to_owned())?;
     let (coordinates, method) = match control.flavor().vendor {
-        Vendor::MariaDb if ddl_held => mariadb_held(control, &mut readers, logs).await?,
+        Vendor::MariaDb if ddl_held => {
+            mariadb_staged(control, &mut readers, logs, &[BLOCK_COMMIT]).await.map_err(no_moment)?
+        }
         Vendor::MariaDb => mariadb(control, &mut readers, logs).await?,
         Vendor::MySql => mysql(control, &mut readers, logs).await?,
     };
@@ -139,44 +141,36 @@ async fn mariadb(
         if turn > 0 {
             tokio::time::sleep(LOCK_PAUSE).await;
         }
-        match mariadb_staged(control, readers, logs, &["BACKUP STAGE START", BLOCK_COMMIT]).await {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => POSITIONS_DIFFER.clone_into(&mut why),
-            Err(error) if waited(&error) => why = commits_not_held(),
+        match mariadb_staged(control, readers, logs, &["BACKUP STAGE START", BLOCK_COMMIT])
+            .await
+            .map_err(no_moment)
+        {
+            Ok(found) => return Ok(found),
+            Err(CreateError::NoMoment { why: this, .. }) => why = this,
             Err(error) => return Err(error),
         }
     }
     Err(CreateError::NoMoment { tries: LOCK_TRIES, why })
 }
 
-/// After `BACKUP STAGE BLOCK_DDL`, which ends with the snapshot.
-async fn mariadb_held(
-    control: &mut Connection,
-    readers: &mut [Connection],
-    logs: bool,
-) -> Result<Found, CreateError> {
-    let why = match mariadb_staged(control, readers, logs, &[BLOCK_COMMIT]).await {
-        Ok(Some(found)) => return Ok(found),
-        Ok(None) => POSITIONS_DIFFER.to_owned(),
-        Err(error) if waited(&error) => commits_not_held(),
-        Err(error) => return Err(error),
-    };
-    Err(CreateError::NoMoment { tries: 1, why })
-}
-
 const BLOCK_COMMIT: &str = "BACKUP STAGE BLOCK_COMMIT";
-const POSITIONS_DIFFER: &str = "the sessions' positions differ";
 
-fn commits_not_held() -> String {
-    format!("commits could not be held within {LOCK_SECONDS} s, as another backup runs")
+/// A wait that was too long as what it means: there was no moment.
+fn no_moment(error: CreateError) -> CreateError {
+    if !waited(&error) {
+        return error;
+    }
+    let why = format!("commits could not be held within {LOCK_SECONDS} s, as another backup runs");
+    CreateError::NoMoment { tries: 1, why }
 }
 
+/// Once, with commits held as the last of these stages does it. All stages end with it, also one begun before.
 async fn mariadb_staged(
     control: &mut Connection,
     readers: &mut [Connection],
     logs: bool,
     stages: &[&str],
-) -> Result<Option<Found>, CreateError> {
+) -> Result<Found, CreateError> {
     hold(control, stages).await?;
     let opened: Result<_, CreateError> = async {
         let source = source(control).await?;
@@ -189,11 +183,11 @@ async fn mariadb_staged(
     .await;
     control.execute(&Sql::plain("BACKUP STAGE END")).await.during(|| "let commits go on".to_owned())?;
     match opened? {
-        None => Ok(None),
-        Some((None, _)) => Ok(Some((None, SnapshotMethod::BackupStage))),
+        None => Err(CreateError::NoMoment { tries: 1, why: "the sessions' positions differ".to_owned() }),
+        Some((None, _)) => Ok((None, SnapshotMethod::BackupStage)),
         Some((Some((file, position)), source)) => {
             let coordinates = mariadb_coordinates(control, file, position, source).await?;
-            Ok(Some((Some(coordinates), SnapshotMethod::BackupStage)))
+            Ok((Some(coordinates), SnapshotMethod::BackupStage))
         }
     }
 }
