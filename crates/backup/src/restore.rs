@@ -166,6 +166,9 @@ pub async fn restore(
     let opened = sessions.open().await;
     let mut loader = opened.map_err(RestoreError::server("opening a session"))?;
     let id = state::id_of(identity(&plan));
+    if !options.dry_run {
+        state::lock(&mut loader, &id).await?;
+    }
     let mut state = State::read(&mut loader, &id).await?;
     let is_there =
         |number: usize| plan.tables.get(number).is_some_and(|table| here.has(&table.database, &table.name));

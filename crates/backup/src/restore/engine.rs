@@ -77,12 +77,12 @@ impl Session {
         Ok(())
     }
 
-    /// Does a step until it passes, fails, or was tried often enough. Nothing: a lost session had done it.
-    async fn insist(&mut self, step: &Doing<'_>) -> Result<Option<Sent>, ServerError> {
+    /// Does a step until it passes, fails, or was tried often enough.
+    async fn insist(&mut self, step: &Doing<'_>) -> Result<Sent, ServerError> {
         let mut tries = 0;
         loop {
             let error = match self.take(step, tries > 0).await {
-                Ok(done) => return Ok(Some(done)),
+                Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             tries += 1;
@@ -104,7 +104,7 @@ impl Session {
             if let Ok(loader) = self.loader().await
                 && state.is_noted(loader, step.item).await?
             {
-                return Ok(None);
+                return Ok(Sent::ByAnother);
             }
         }
     }
@@ -232,7 +232,8 @@ async fn create(session: &mut Session, number: usize) -> Result<(), RestoreError
     }
     let step = Doing { plan, context: &plan.session, item: &item, what: What::Create };
     session.insist(&step).await.map_err(failed())?;
-    if work.state.is_resumed() && !plan.is_transactional() {
+    // No row is loaded before its table is noted: what is in it is not this restore's, or cannot be told.
+    if work.state.is_resumed() {
         let any = Sql::plain(format!("SELECT 1 AS it FROM {} LIMIT 1", plan.quoted));
         let rows = session.loader().await.map_err(failed())?.query(&any).await.map_err(failed())?;
         if !rows.is_empty() {
@@ -337,16 +338,15 @@ async fn rows(session: &mut Session, piece: &Piece, text: Vec<u8>) -> Result<boo
     let failed = || RestoreError::server(format!("loading rows of {}", plan.shown()));
     let step = |ready| Doing { plan, context: &piece.run.session, item: &item, what: What::Send(ready) };
     let mut sent = session.insist(&step(&first)).await.map_err(failed())?;
-    if matches!(sent, Some(Sent::Doubtful)) {
+    if sent == Sent::Doubtful {
         work.warned.fetch_add(1, Ordering::Relaxed);
         let again = prepared(&work, piece, &text, Method::Insert).await?;
         sent = session.insist(&step(&again)).await.map_err(failed())?;
     }
     let count = match sent {
-        Some(Sent::Rows(count)) => count,
-        // Noted by the session that was lost.
-        None => 0,
-        Some(Sent::Doubtful) => {
+        Sent::Rows(count) => count,
+        Sent::ByAnother => 0,
+        Sent::Doubtful => {
             let problem = "the server took another number of rows than the dump has".to_owned();
             return Err(RestoreError::Rows { table: plan.shown(), problem });
         }
@@ -386,6 +386,8 @@ async fn prepared(
 enum Sent {
     /// So many rows are there, and noted.
     Rows(u64),
+    /// A session that was lost, or of a run that was killed, had done it.
+    ByAnother,
     /// Nothing is there: the server warned, or took another number of rows.
     Doubtful,
 }
@@ -397,6 +399,12 @@ async fn send(
     note: &str,
 ) -> Result<Sent, ServerError> {
     session.run(b"START TRANSACTION").await?;
+    // Noted first: the server may still be at what a killed run's session sent, and here that is waited for. Rows that
+    // no rollback takes away are noted when they are there.
+    if plan.is_transactional() && session.run(note.as_bytes()).await?.affected_rows == 0 {
+        session.run(b"ROLLBACK").await?;
+        return Ok(Sent::ByAnother);
+    }
     let (affected, expected, warnings) = match ready {
         Ready::Load { clauses, rows, count } => {
             let sql = Sql::plain(format!("{}{clauses}", Loader::load_statement(&plan.quoted)));
@@ -416,7 +424,9 @@ async fn send(
         session.run(b"ROLLBACK").await?;
         return Ok(Sent::Doubtful);
     }
-    session.run(note.as_bytes()).await?;
+    if !plan.is_transactional() {
+        session.run(note.as_bytes()).await?;
+    }
     session.run(b"COMMIT").await?;
     Ok(Sent::Rows(affected))
 }

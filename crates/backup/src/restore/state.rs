@@ -17,6 +17,25 @@ pub(crate) const SCHEMA: &str = "mainstay_restore";
 /// The note that all rows were compared with the manifest: what a control plane needs is changed after that.
 pub(crate) const VERIFIED: &str = "verified";
 
+/// How long the session of a run that was killed may still be at its last statement, in seconds.
+const LOCK_WAIT_S: u32 = 10;
+
+/// Lets one run of a restore go on at a time, as long as this session lives.
+///
+/// # Errors
+/// If another run is at it, or the server cannot be asked.
+pub(crate) async fn lock(loader: &mut Loader, id: &str) -> Result<(), RestoreError> {
+    let lock = Sql::plain(format!("SELECT GET_LOCK('{SCHEMA}_{id}', {LOCK_WAIT_S}) AS it"));
+    let rows = loader.query(&lock).await.map_err(RestoreError::server("waiting for another run"))?;
+    if rows.first().and_then(|row| row.text("it")) == Some("1") {
+        return Ok(());
+    }
+    Err(RestoreError::Refused(
+        "another run restores the same dump into the same names: wait for it, or end it, and run this again"
+            .to_owned(),
+    ))
+}
+
 /// The notes of one restore.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
