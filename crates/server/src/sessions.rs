@@ -1,5 +1,5 @@
 //! [`observe`]: everybody on a server, their transactions and locks, as [`facts::Sessions`]; [`running`], a count alone;
-//! and [`kill`], which ends a query or a session by its number.
+//! [`waits_for_others`], about appliers; and [`kill`], which ends a query or a session by its number.
 //!
 //! It decides nothing: whom to end, and whether it is still the same, is for the caller. What the login may not read is
 //! `Unknown`; sessions themselves must be readable.
@@ -19,7 +19,7 @@ use crate::error::ServerError;
 use crate::row::Row;
 use crate::sql::Sql;
 
-pub use running::{running, see_everybody};
+pub use running::{running, see_everybody, waits_for_others};
 
 /// Sessions read of one server. `max_connections` is at most 100000, and nobody has half of it.
 pub(crate) const SESSIONS_MAX: usize = 50_000;

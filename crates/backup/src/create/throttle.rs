@@ -186,7 +186,11 @@ impl Watcher {
         let column = statements.replica_columns().seconds_behind;
         // NULL is a replica that does not run: it has no lag that waiting would help.
         let lag = rows.iter().filter_map(|row| row.parsed::<u64>(column)).max().unwrap_or(0);
-        Ok(Duration::from_secs(lag) > most)
+        if Duration::from_secs(lag) <= most {
+            return Ok(false);
+        }
+        // A change of a definition may wait until the dump has ended: holding back for it would hold it up.
+        Ok(!sessions::waits_for_others(connection).await?)
     }
 }
 

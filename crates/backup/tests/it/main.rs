@@ -13,6 +13,7 @@ mod archive_purge;
 mod archive_sealed;
 mod archivers;
 mod create;
+mod create_lag;
 mod create_peers;
 mod create_physical;
 mod create_throttle;

@@ -111,15 +111,7 @@ impl Bench {
 
     /// The same for any cloud.
     pub(crate) fn for_cloud(server: &'static str, cloud: &str, more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let lab = folder.path().join("lab").to_string_lossy().into_owned();
-        let bench = Self { folder, server, lab };
-        let root = mysql_root().map(|root| root.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut args = vec!["lab", "up", "--name", "t", "--server", server, "--json"];
-        if server == "mysql" {
-            args.extend(["--server-root", &root]);
-        }
-        bench.run(&args).json(0);
+        let bench = Self::up(server, &[]);
         let spec = bench.run(&["lab", "spec", "t", "--cloud", cloud]);
         assert_eq!(spec.code, Some(0), "{spec:?}");
         write(&bench.spec(), &format!("{}{more}", spec.out));
@@ -128,18 +120,24 @@ impl Bench {
 
     /// Three servers with agents; the spec is the first node's.
     pub(crate) fn with_agents(server: &'static str, cloud: &str) -> Self {
+        let bench = Self::up(server, &["--topology", "replication", "--agents", "--cloud", cloud]);
+        let spec = bench.own("node1/mainstay.toml");
+        write(&bench.spec(), &std::fs::read_to_string(spec).unwrap());
+        bench
+    }
+
+    /// What `lab up` makes with these flags, without a spec.
+    pub(crate) fn up(server: &'static str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lab = folder.path().join("lab").to_string_lossy().into_owned();
         let bench = Self { folder, server, lab };
         let root = mysql_root().map(|root| root.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut args = vec!["lab", "up", "--name", "t", "--server", server, "--topology", "replication"];
-        args.extend(["--agents", "--cloud", cloud, "--json"]);
+        let mut args = vec!["lab", "up", "--name", "t", "--server", server, "--json"];
+        args.extend(flags);
         if server == "mysql" {
             args.extend(["--server-root", &root]);
         }
         bench.run(&args).json(0);
-        let spec = bench.own("node1/mainstay.toml");
-        write(&bench.spec(), &std::fs::read_to_string(spec).unwrap());
         bench
     }
 

@@ -24,6 +24,7 @@ mod real_faults;
 mod real_full_disk;
 mod real_keystone;
 mod real_kill;
+mod real_kill_replica;
 mod real_killed;
 mod real_lab;
 mod real_network;

@@ -19,6 +19,11 @@ const TIME_MS_MAX: u64 = 10 * 366 * 86_400 * 1000;
 /// Why a part of the answer is missing.
 pub(crate) const PERFORMANCE_SCHEMA_OFF: &str = "performance_schema is off";
 
+/// The user of one of MySQL's threads, named `t`: those that replicate go by the account that started them there, and as
+/// the server's own in its process list.
+pub(crate) const THREAD_USER: &str = "IF(t.NAME LIKE 'thread/sql/replica_%' OR t.NAME LIKE 'thread/sql/slave_%' OR \
+    t.NAME LIKE 'thread/group_rpl/%', 'system user', t.PROCESSLIST_USER)";
+
 /// Where sessions are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -55,7 +60,7 @@ impl Source {
             // Threads tell whole seconds; a running statement's own clock is finer, in picoseconds.
             Self::MySqlThreads => (
                 format!(
-                    "t.PROCESSLIST_ID AS id, t.PROCESSLIST_USER AS user, t.PROCESSLIST_HOST AS host, \
+                    "t.PROCESSLIST_ID AS id, {THREAD_USER} AS user, t.PROCESSLIST_HOST AS host, \
                      t.PROCESSLIST_DB AS db, t.PROCESSLIST_COMMAND AS command, t.PROCESSLIST_STATE AS state, \
                      IF(e.EVENT_ID IS NOT NULL AND e.END_EVENT_ID IS NULL AND t.PROCESSLIST_INFO IS NOT NULL, \
                      e.TIMER_WAIT DIV 1000000000, t.PROCESSLIST_TIME * 1000) AS time_ms, \

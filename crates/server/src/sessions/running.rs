@@ -1,7 +1,8 @@
-//! [`running`]: how many clients have the server at work. It reads neither statements nor locks.
+//! [`running`]: how many clients have the server at work; [`waits_for_others`]: whether a replica lags because of them. It
+//! reads neither statements nor locks.
 
 use super::LIMIT;
-use super::rows::{Source, source};
+use super::rows::{Source, THREAD_USER, source};
 use crate::connection::Connection;
 use crate::error::ServerError;
 use crate::sql::Sql;
@@ -18,6 +19,20 @@ pub async fn running(connection: &mut Connection, without: &[u64]) -> Result<u64
     count.ok_or_else(|| ServerError::Other("the server does not tell how many sessions run".to_owned()))
 }
 
+/// Whether an applier waits for a lock on a definition, or for one that a backup holds: the replica lags until whoever has
+/// it ends. False where other accounts' sessions are not seen.
+///
+/// # Errors
+/// If the connection breaks, or the login may not ask.
+pub async fn waits_for_others(connection: &mut Connection) -> Result<bool, ServerError> {
+    let List { table, prefix, user } = list(source(connection).await?);
+    let asked = Sql::plain(format!(
+        "SELECT 1 AS it FROM {table} WHERE {user} = 'system user' AND ({prefix}STATE = 'Waiting for backup lock' \
+         OR {prefix}STATE LIKE 'Waiting for % metadata lock') LIMIT 1"
+    ));
+    Ok(!connection.with_limit(LIMIT).query(&asked).await?.is_empty())
+}
+
 /// Makes sure that other accounts' sessions are seen: without PROCESS a list has one's own alone, and nothing in it
 /// tells.
 ///
@@ -30,14 +45,30 @@ pub async fn see_everybody(connection: &mut Connection) -> Result<(), ServerErro
     Ok(())
 }
 
+/// Where sessions are listed.
+struct List {
+    table: &'static str,
+    /// What its columns' names begin with.
+    prefix: &'static str,
+    user: &'static str,
+}
+
+const fn list(source: Source) -> List {
+    match source {
+        Source::MySqlThreads => {
+            List { table: "performance_schema.threads t", prefix: "t.PROCESSLIST_", user: THREAD_USER }
+        }
+        Source::MariaDbList | Source::MySqlList => {
+            List { table: "information_schema.PROCESSLIST", prefix: "", user: "USER" }
+        }
+    }
+}
+
 fn statement(source: Source, without: &[u64]) -> String {
-    let (table, prefix) = match source {
-        Source::MySqlThreads => ("performance_schema.threads", "PROCESSLIST_"),
-        Source::MariaDbList | Source::MySqlList => ("information_schema.PROCESSLIST", ""),
-    };
+    let List { table, prefix, user } = list(source);
     let others: String = without.iter().map(|id| format!(", {id}")).collect();
     format!(
         "SELECT COUNT(*) AS n FROM {table} WHERE {prefix}COMMAND IN ('Query', 'Execute', 'Bulk_execute', 'Fetch') AND \
-         {prefix}USER NOT IN ('system user', 'event_scheduler') AND {prefix}ID NOT IN (CONNECTION_ID(){others})"
+         {user} NOT IN ('system user', 'event_scheduler') AND {prefix}ID NOT IN (CONNECTION_ID(){others})"
     )
 }
