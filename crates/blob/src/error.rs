@@ -132,6 +132,11 @@ impl BlobError {
                 "run as the folder's owner".to_owned()
             }
             Self::Io { .. } => "see whether the disk is well".to_owned(),
+            // As rustls words it.
+            Self::Store { reason, .. } if reason.contains("UnknownIssuer") => {
+                "name the authority of the store's certificate: s3_ca_file in [backup], or --s3-ca-file"
+                    .to_owned()
+            }
             Self::Store { .. } => {
                 "see whether endpoint, region, bucket and credentials are right, and the store is up"
                     .to_owned()
@@ -152,8 +157,24 @@ impl BlobError {
     }
 }
 
+/// What an error says, and the first cause where that is not in it: a store's client tells how often it tried, and only its
+/// cause that a certificate is not believed or a name not known.
+pub(crate) fn reason(error: &dyn std::error::Error) -> String {
+    let said = error.to_string();
+    let mut first = error;
+    while let Some(source) = first.source() {
+        first = source;
+    }
+    let first = first.to_string();
+    if said.contains(&first) {
+        shortened(&said)
+    } else {
+        format!("{}: {}", shortened(&said), shortened(&first))
+    }
+}
+
 /// Another's words on one line, and not many of them.
-pub(crate) fn shortened(words: &str) -> String {
+fn shortened(words: &str) -> String {
     const SHOWN_CHARS: usize = 400;
     let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(SHOWN_CHARS) {

@@ -19,7 +19,7 @@ use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
 
 use crate::address::{Credentials, S3Address};
-use crate::error::{BlobError, shortened};
+use crate::error::{BlobError, reason};
 use crate::place::{Entry, Written};
 
 /// Bytes of a part: all but the last have the same, as some stores demand.
@@ -90,7 +90,7 @@ impl Bucket {
                 builder = builder.with_token(token.expose_secret());
             }
         }
-        let store = builder.build().map_err(|error| bad(shortened(&error.to_string())))?;
+        let store = builder.build().map_err(|error| bad(reason(&error)))?;
         Ok(Self { store: Arc::new(store), prefix: at.prefix.clone(), shown: shown.to_owned() })
     }
 
@@ -109,7 +109,7 @@ impl Bucket {
         if matches!(error, object_store::Error::NotFound { .. }) && operation != "write" {
             return BlobError::NotFound { name, place };
         }
-        BlobError::Store { operation, name, place, reason: shortened(&error.to_string()) }
+        BlobError::Store { operation, name, place, reason: reason(error) }
     }
 
     pub(crate) fn put(&self, name: &str) -> Upload {
@@ -339,7 +339,7 @@ impl Drop for Upload {
         let name = self.name.clone();
         runtime.spawn(async move {
             if let Err(error) = upload.abort().await {
-                let error = shortened(&error.to_string());
+                let error = reason(&error);
                 tracing::debug!(name, error, "the parts of an abandoned upload stay behind");
             }
         });
@@ -357,7 +357,7 @@ impl Source {
             operation: "read",
             name: name.to_owned(),
             place: place.to_owned(),
-            reason: shortened(&error.to_string()),
+            reason: reason(&error),
         })
     }
 }

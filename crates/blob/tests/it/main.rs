@@ -14,3 +14,4 @@ mod faults;
 mod folder;
 mod proxy;
 mod store;
+mod tls;

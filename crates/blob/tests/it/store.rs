@@ -32,10 +32,26 @@ fn moto_server() -> Option<PathBuf> {
 
 impl Store {
     /// Starts it and makes the bucket.
-    #[expect(clippy::disallowed_methods, reason = "the server under test is run as anybody would")]
     pub(crate) fn start() -> Option<Self> {
+        let store = Self::launch(&[])?;
+        let began = Instant::now();
+        let put = format!("PUT /{BUCKET} HTTP/1.0\r\nHost: s3\r\nContent-Length: 0\r\n\r\n");
+        let answer = loop {
+            match request(store.port, &put) {
+                Ok(answer) => break answer,
+                Err(error) => assert!(began.elapsed() < Duration::from_secs(30), "{error}"),
+            }
+        };
+        assert!(answer.contains(" 200 "), "{answer}");
+        Some(store)
+    }
+
+    /// Starts it, with these flags more.
+    #[expect(clippy::disallowed_methods, reason = "the server under test is run as anybody would")]
+    pub(crate) fn launch(flags: &[&str]) -> Option<Self> {
         let mut child = Command::new(moto_server()?)
             .args(["-H", "127.0.0.1", "-p", "0"])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -46,19 +62,10 @@ impl Store {
         let port = lines
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| line.split("http://127.0.0.1:").nth(1)?.trim().parse::<u16>().ok())
+            .find_map(|line| line.split("://127.0.0.1:").nth(1)?.trim().parse::<u16>().ok())
             .unwrap();
         std::thread::spawn(move || for _ in lines {});
-        let store = Self { child, port };
-        let began = Instant::now();
-        let answer = loop {
-            match request(port, &format!("PUT /{BUCKET} HTTP/1.0\r\nHost: s3\r\nContent-Length: 0\r\n\r\n")) {
-                Ok(answer) => break answer,
-                Err(error) => assert!(began.elapsed() < Duration::from_secs(30), "{error}"),
-            }
-        };
-        assert!(answer.contains(" 200 "), "{answer}");
-        Some(store)
+        Some(Self { child, port })
     }
 
     pub(crate) fn place(&self, prefix: &str) -> Place {
@@ -76,12 +83,12 @@ impl Drop for Store {
 
 /// The bucket behind some port: the server's, or that of a proxy before it.
 pub(crate) fn place_at(port: u16, prefix: &str, patience: Patience) -> Place {
-    let store = S3Store {
-        endpoint: Some(format!("http://127.0.0.1:{port}")),
-        is_path_style: true,
-        patience,
-        ..S3Store::default()
-    };
+    place_of(&S3Store { patience, ..S3Store::default() }, &format!("http://127.0.0.1:{port}"), prefix)
+}
+
+/// The bucket at some URL.
+pub(crate) fn place_of(store: &S3Store, url: &str, prefix: &str) -> Place {
+    let store = S3Store { endpoint: Some(url.to_owned()), is_path_style: true, ..store.clone() };
     let address = Address::parse(&format!("s3://{BUCKET}/{prefix}"), &store).unwrap();
     let text = format!("aws_access_key_id = AKIATEST\naws_secret_access_key = {SECRET}\n");
     Place::open(&address, Some(&Credentials::parse(&text).unwrap())).unwrap()

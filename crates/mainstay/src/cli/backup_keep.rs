@@ -23,6 +23,9 @@ pub(crate) struct KeptArgs {
     /// The store's region.
     #[arg(long, value_name = "REGION", requires = "place")]
     pub(crate) s3_region: Option<String>,
+    /// Certificates of the authorities that the store's is of, in PEM, beside the system's.
+    #[arg(long, value_name = "FILE", requires = "place")]
+    pub(crate) s3_ca_file: Option<PathBuf>,
     /// File with aws_access_key_id and aws_secret_access_key. Without it, AWS_ACCESS_KEY_ID and the like.
     #[arg(long, value_name = "FILE", requires = "place")]
     pub(crate) credentials_file: Option<PathBuf>,

@@ -98,13 +98,16 @@ pub(crate) struct StoreArgs {
     /// File with the identities that open encrypted backups. Default: the spec's.
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub(crate) identity_file: Option<PathBuf>,
-    /// URL of the S3-compatible store, for s3:// sources. Without this and the next two, a source below the spec's place
+    /// URL of the S3-compatible store, for s3:// sources. Without this and the next three, a source below the spec's place
     /// is read with the spec's endpoint, region, authorities and credentials.
     #[arg(long, value_name = "URL", help_heading = "Source")]
     pub(crate) s3_endpoint: Option<String>,
     /// The store's region.
     #[arg(long, value_name = "REGION", help_heading = "Source")]
     pub(crate) s3_region: Option<String>,
+    /// Certificates of the authorities that the store's is of, in PEM, beside the system's.
+    #[arg(long, value_name = "FILE", help_heading = "Source")]
+    pub(crate) s3_ca_file: Option<PathBuf>,
     /// File with aws_access_key_id and aws_secret_access_key. Without it, AWS_ACCESS_KEY_ID and the like.
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub(crate) credentials_file: Option<PathBuf>,

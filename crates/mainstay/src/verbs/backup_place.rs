@@ -70,6 +70,7 @@ pub(crate) fn open(args: &KeptArgs) -> Result<Kept, Failure> {
         let mut store = S3Store {
             endpoint: args.s3_endpoint.clone(),
             is_path_style: args.s3_endpoint.is_some(),
+            ca_pem: authorities(args.s3_ca_file.as_deref())?,
             ..S3Store::default()
         };
         if let Some(region) = &args.s3_region {
@@ -91,8 +92,10 @@ pub(crate) fn open(args: &KeptArgs) -> Result<Kept, Failure> {
 
 /// Opens what an `s3://` address names: as the options say, else as the spec says where it is below the spec's place.
 pub(crate) fn open_address(address: &str, args: &KeptArgs) -> Result<Place, Failure> {
-    let is_described =
-        args.s3_endpoint.is_some() || args.s3_region.is_some() || args.credentials_file.is_some();
+    let is_described = args.s3_endpoint.is_some()
+        || args.s3_region.is_some()
+        || args.s3_ca_file.is_some()
+        || args.credentials_file.is_some();
     let from = SpecArgs { config: args.config.clone(), node: None };
     if !is_described
         && context::is_there(&from)
@@ -111,20 +114,21 @@ fn is_below(address: &str, place: &str) -> bool {
 
 /// The place at an address, reached as the spec says of its own.
 fn place_of(backup: &Backup, address: &str) -> Result<Place, Failure> {
-    let ca_pem = match &backup.s3_ca_file {
-        Some(path) => Some(host::files::read_text(path, PEM_BYTES_MAX)?.into_bytes()),
-        None => None,
-    };
     let mut store = S3Store {
         endpoint: backup.s3_endpoint.clone(),
         is_path_style: backup.s3_path_style,
-        ca_pem,
+        ca_pem: authorities(backup.s3_ca_file.as_deref())?,
         ..S3Store::default()
     };
     if let Some(region) = &backup.s3_region {
         store.region.clone_from(region);
     }
     place_at(address, &store, backup.credentials_file.as_deref())
+}
+
+fn authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(path) = file else { return Ok(None) };
+    Ok(Some(host::files::read_text(path, PEM_BYTES_MAX)?.into_bytes()))
 }
 
 fn place_at(place: &str, store: &S3Store, credentials_file: Option<&Path>) -> Result<Place, Failure> {

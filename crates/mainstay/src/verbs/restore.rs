@@ -212,6 +212,7 @@ fn kept_args(args: &StoreArgs) -> KeptArgs {
         place: None,
         s3_endpoint: args.s3_endpoint.clone(),
         s3_region: args.s3_region.clone(),
+        s3_ca_file: args.s3_ca_file.clone(),
         credentials_file: args.credentials_file.clone(),
         config: args.config.clone(),
     }
