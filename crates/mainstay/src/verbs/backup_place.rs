@@ -128,7 +128,13 @@ fn place_of(backup: &Backup, address: &str) -> Result<Place, Failure> {
 
 fn authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
     let Some(path) = file else { return Ok(None) };
-    Ok(Some(host::files::read_text(path, PEM_BYTES_MAX)?.into_bytes()))
+    let pem = host::files::read_text(path, PEM_BYTES_MAX)?;
+    // The store's client takes a file without any for no wish at all.
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        let what = format!("{} has no certificate in PEM", path.display());
+        return Err(Failure::said(what, "name the file of the authority's certificate"));
+    }
+    Ok(Some(pem.into_bytes()))
 }
 
 fn place_at(place: &str, store: &S3Store, credentials_file: Option<&Path>) -> Result<Place, Failure> {

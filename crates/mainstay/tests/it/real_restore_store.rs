@@ -48,6 +48,12 @@ fn real_a_backup_is_restored_from_its_address() {
             assert!(!ran.err.contains(SECRET) && !ran.out.contains(SECRET), "{server}: {ran:?}");
         }
 
+        // Nobody is believed because of a file that names nobody.
+        let named = ["--s3-ca-file", &credentials];
+        let refused = bench.run(&[&restore[..], &[&to("three")], &said, &named].concat());
+        assert_eq!(refused.code, Some(1), "{server}: {refused:?}");
+        assert!(refused.err.contains("s3 has no certificate in PEM"), "{server}: {refused:?}");
+
         // Credentials that are not there are missed before anything else.
         let none = bench.run(&[&restore[..], &[&to("three"), "--s3-endpoint", &endpoint]].concat());
         assert!(none.code == Some(1) && none.err.contains("credentials"), "{server}: {none:?}");
