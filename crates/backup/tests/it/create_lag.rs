@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup::create::{CreateError, CreateOptions, Progress, create};
+use backup::create::{CreateError, CreateOptions, Progress};
 use blob::{Address, Place};
 use dump::manifest::Manifest;
 use flavor::Vendor;
 use server::sessions::{running, waits_for_others};
-use server::{Connection, Limits, Sql};
+use server::{Connection, Sql};
 use tokio::task::JoinHandle;
 
 use crate::archive::{Logged, until};
+use crate::create_throttle::start;
 use crate::harness::{run, value, vendors};
 
 /// Longest that a dump of these rows takes.
@@ -58,19 +59,16 @@ async fn until_it_lags(replica: &mut Connection) {
     .await;
 }
 
-fn start(
+/// A dump of the replica that is to hold back.
+fn dump_of(
     bench: &Logged,
     running_max: Option<u64>,
 ) -> (JoinHandle<Result<Manifest, CreateError>>, Arc<Progress>) {
     let mut options = CreateOptions::new("lag");
     options.throttle.lag_max = Some(Duration::from_secs(1));
     options.throttle.running_max = running_max;
-    let progress = Arc::new(Progress::default());
     let place = Place::open(&Address::Folder(bench.folder.path().join("place")), None).unwrap();
-    let (target, shown) = (bench.target(1), Arc::clone(&progress));
-    let dump =
-        tokio::spawn(async move { create(&target, &Limits::default(), &place, &options, &shown).await });
-    (dump, progress)
+    start(bench.target(1), place, options)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +81,7 @@ async fn real_it_holds_back_while_a_replica_lags() {
         run(&mut primary, &["UPDATE shop.a SET note = 'b' WHERE id = 1"]).await;
         until_it_lags(&mut replica).await;
 
-        let (dump, progress) = start(&bench, None);
+        let (dump, progress) = dump_of(&bench, None);
         until("it holds back", async || progress.counts().held_back).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         let counts = progress.counts();
@@ -110,7 +108,7 @@ async fn real_it_goes_on_where_the_replica_waits_for_it() {
         // Its end by KILL is an error.
         drop(other.with_limit(LIMIT * 10).query(&Sql::plain("SELECT SLEEP(1000)")).await);
     });
-    let (dump, progress) = start(&bench, Some(0));
+    let (dump, progress) = dump_of(&bench, Some(0));
     until("it holds back", async || progress.counts().held_back && progress.counts().tables_expected == 1)
         .await;
     run(&mut primary, &["ALTER TABLE shop.a ADD COLUMN more INT"]).await;

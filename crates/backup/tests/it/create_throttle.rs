@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backup::create::{CreateError, CreateOptions, Progress, create};
+use blob::Place;
 use dump::manifest::Manifest;
 use flavor::Vendor;
 use server::{Connection, Limits, Sql, Target};
@@ -70,12 +71,14 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn start(
-    bench: &Bench,
+/// A dump under way, and how far it is.
+pub(crate) fn start(
+    target: Target,
+    place: Place,
     options: CreateOptions,
 ) -> (JoinHandle<Result<Manifest, CreateError>>, Arc<Progress>) {
     let progress = Arc::new(Progress::default());
-    let (target, place, shown) = (bench.target(), bench.place(), Arc::clone(&progress));
+    let shown = Arc::clone(&progress);
     let dump =
         tokio::spawn(async move { create(&target, &Limits::default(), &place, &options, &shown).await });
     (dump, progress)
@@ -99,7 +102,7 @@ async fn real_it_waits_for_others_and_goes_on_looking_when_its_session_is_lost()
         let bench = Bench::new(vendor).await;
         let mut connection = shop(&bench).await;
         let busy = other(&bench, &mut connection).await;
-        let (dump, progress) = start(&bench, alone("busy"));
+        let (dump, progress) = start(bench.target(), bench.place(), alone("busy"));
         until("it holds back", async || {
             progress.counts().held_back && progress.counts().tables_expected == 2
         })
