@@ -148,7 +148,6 @@ pub async fn restore(
     let own = survey.without_own(|name| naming.renamed(name).to_owned());
     let names = database_names(&survey, &naming);
     let mut here = Here::look(target, &names).await?;
-    let there = here.accounts.clone().unwrap_or_default();
     if let Some(accounts) = &options.accounts {
         accounts.check(&here)?;
         // They are made before what they are the definers of.
@@ -163,12 +162,14 @@ pub async fn restore(
     let mut restored = described(&survey, &plan, method);
     let sessions =
         Sessions { target: target.clone(), vendor: here.vendor(), with_binlog: options.with_binlog };
-    let opened = sessions.open().await;
-    let mut loader = opened.map_err(RestoreError::server("opening a session"))?;
+    let mut loader = sessions.open().await.map_err(RestoreError::server("opening a session"))?;
     let id = state::id_of(identity(&plan));
     if !options.dry_run {
         state::lock(&mut loader, &id).await?;
     }
+    // Another run may have been at it until now.
+    let here = Here::look(target, &names).await?;
+    let there = here.accounts.clone().unwrap_or_default();
     let mut state = State::read(&mut loader, &id).await?;
     let is_there =
         |number: usize| plan.tables.get(number).is_some_and(|table| here.has(&table.database, &table.name));

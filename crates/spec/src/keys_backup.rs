@@ -70,7 +70,7 @@ pub(crate) const BACKUP_KEYS: &[Key] = &[
         "time, such as `\"10s\"`",
         "none",
         "\"10s\"",
-        "A backup reads nothing while its server, a replica, is further behind than this. Not for `--physical`.",
+        "A backup reads nothing while its server, a replica, is further behind than this, unless it waits for a lock on a definition or of a backup. Not for `--physical`.",
     ),
     key(
         "backup",

@@ -24,6 +24,8 @@ const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(200);
 /// ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK.
 const PASSING: [u16; 2] = [1205, 1213];
+/// ER_NO_SUCH_TABLE.
+const NO_SUCH_TABLE: u16 = 1146;
 
 /// What all sessions of a restore share.
 pub(crate) struct Work {
@@ -123,8 +125,13 @@ impl Session {
                 }
             },
             What::Alter { added, statement } => {
-                if !is_doubtful || !has_key(self, step.plan, *added).await? {
-                    self.run(statement.as_bytes()).await?;
+                let is_there = is_doubtful && has_key(self, step.plan, *added).await?;
+                if !is_there && let Err(error) = self.run(statement.as_bytes()).await {
+                    // The server was still at it for a session that was lost, and this one waited for that.
+                    let is_refused = is_doubtful && !error.is_connection_gone();
+                    if !is_refused || !has_key(self, step.plan, *added).await? {
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -230,17 +237,21 @@ async fn create(session: &mut Session, number: usize) -> Result<(), RestoreError
     if work.state.done.contains(&item) {
         return forget_half(session, number).await;
     }
-    let step = Doing { plan, context: &plan.session, item: &item, what: What::Create };
-    session.insist(&step).await.map_err(failed())?;
     // No row is loaded before its table is noted: what is in it is not this restore's, or cannot be told.
     if work.state.is_resumed() {
         let any = Sql::plain(format!("SELECT 1 AS it FROM {} LIMIT 1", plan.quoted));
-        let rows = session.loader().await.map_err(failed())?.query(&any).await.map_err(failed())?;
-        if !rows.is_empty() {
+        let has_rows = match session.loader().await.map_err(failed())?.query(&any).await {
+            Ok(rows) => !rows.is_empty(),
+            Err(error) if error.code() == Some(NO_SUCH_TABLE) => false,
+            Err(error) => return Err(failed()(error)),
+        };
+        if has_rows {
             let problem = "is there with rows of which no note tells, so that it has to be dropped first";
             return Err(RestoreError::Rows { table: plan.shown(), problem: problem.to_owned() });
         }
     }
+    let step = Doing { plan, context: &plan.session, item: &item, what: What::Create };
+    session.insist(&step).await.map_err(failed())?;
     Ok(())
 }
 

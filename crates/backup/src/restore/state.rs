@@ -20,20 +20,38 @@ pub(crate) const VERIFIED: &str = "verified";
 /// How long the session of a run that was killed may still be at its last statement, in seconds.
 const LOCK_WAIT_S: u32 = 10;
 
-/// Lets one run of a restore go on at a time, as long as this session lives.
+/// How clusters refuse such locks: ER_NOT_SUPPORTED_YET of some MariaDB 10.6 and 10.11 with Galera (MDEV-30473), and
+/// ER_UNKNOWN_ERROR of Percona XtraDB Cluster in its strict mode.
+const NO_LOCKS: [u16; 2] = [1235, 1105];
+
+/// Lets one run of a restore go on at a time on this server, as long as this session lives.
 ///
 /// # Errors
 /// If another run is at it, or the server cannot be asked.
 pub(crate) async fn lock(loader: &mut Loader, id: &str) -> Result<(), RestoreError> {
-    let lock = Sql::plain(format!("SELECT GET_LOCK('{SCHEMA}_{id}', {LOCK_WAIT_S}) AS it"));
-    let rows = loader.query(&lock).await.map_err(RestoreError::server("waiting for another run"))?;
+    let failed = || RestoreError::server("waiting for another run");
+    let name = format!("'{SCHEMA}_{id}'");
+    let lock = Sql::plain(format!("SELECT GET_LOCK({name}, {LOCK_WAIT_S}) AS it"));
+    let rows = match loader.query(&lock).await {
+        Ok(rows) => rows,
+        Err(error) if error.code().is_some_and(|code| NO_LOCKS.contains(&code)) => {
+            tracing::warn!(%error, "cannot keep another run of this restore away");
+            return Ok(());
+        }
+        Err(error) => return Err(failed()(error)),
+    };
     if rows.first().and_then(|row| row.text("it")) == Some("1") {
         return Ok(());
     }
-    Err(RestoreError::Refused(
-        "another run restores the same dump into the same names: wait for it, or end it, and run this again"
-            .to_owned(),
-    ))
+    let holder = loader.query(&Sql::plain(format!("SELECT IS_USED_LOCK({name}) AS it"))).await;
+    let holder = holder.map_err(failed())?;
+    let by = holder.first().and_then(|row| row.parsed::<u64>("it"));
+    let by = by.map_or_else(String::new, |id| {
+        format!(" by session {id} of the target; where its host is gone, KILL {id} there")
+    });
+    Err(RestoreError::Refused(format!(
+        "another run restores the same dump into the same names{by}: wait for it, or end it, and run this again"
+    )))
 }
 
 /// The notes of one restore.

@@ -28,6 +28,7 @@ mod rehearse;
 mod replay;
 mod restore;
 mod restore_accounts;
+mod restore_again;
 mod restore_packets;
 mod restore_peers;
 mod restore_profile;

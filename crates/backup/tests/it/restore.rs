@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use backup::create::CreateOptions;
 use backup::restore::{
@@ -186,7 +185,7 @@ async fn real_definitions_are_the_same_when_keys_come_after() {
 }
 
 /// A dump of rows in many pieces: what stands between statements ends a piece.
-fn pieces(folder: &Path, tables: u32, pieces: u32) -> PathBuf {
+pub(crate) fn pieces(folder: &Path, tables: u32, pieces: u32) -> PathBuf {
     let mut text =
         "-- MySQL dump 10.13\n/*!40101 SET NAMES utf8mb4 */;\nCREATE DATABASE `many`;\nUSE `many`;\n"
             .to_owned();
@@ -206,132 +205,6 @@ fn pieces(folder: &Path, tables: u32, pieces: u32) -> PathBuf {
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
         .unwrap();
     path
-}
-
-/// Looks again and again until something is so, for a minute at most.
-async fn until(pause_ms: u64, is_so: impl AsyncFn() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-        }
-    });
-    waited.await.unwrap();
-}
-
-/// Restores until so many rows of this run are loaded, and abandons it then.
-async fn abandon_at(bench: &Bench, path: &Path, rows: u64) -> Option<Result<Restored, RestoreError>> {
-    let progress = Arc::new(Progress::default());
-    let (options, target) = (options(), bench.target());
-    let survey = Source::at_path(path, &Identities::default()).unwrap();
-    let survey = survey.survey(&Selection::default(), 2, false).unwrap();
-    let watched = Arc::clone(&progress);
-    tokio::select! {
-        biased;
-        () = until(1, async || watched.standing().rows_done >= rows) => None,
-        done = restore(survey, &target, &options, progress) => Some(done),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn real_an_abandoned_restore_goes_on() {
-    for vendor in vendors().await {
-        let bench = Bench::with(vendor, &["local-infile = ON"]).await;
-        let path = pieces(bench.folder.path(), 4, 60);
-        let mut abandoned = 0;
-        // Each try gets further, as what was committed stays.
-        let done = loop {
-            assert!(abandoned < 200, "it does not get further");
-            match abandon_at(&bench, &path, 1 + 200 * abandoned).await {
-                Some(Ok(done)) => break done,
-                Some(Err(error)) => panic!("{error}"),
-                None => abandoned += 1,
-            }
-        };
-        println!("{vendor}: done after {abandoned} abandoned tries");
-        assert!(abandoned > 3 && done.resumed);
-        let mut connection = bench.connect().await;
-        for table in 0..4 {
-            let counts =
-                format!("SELECT CONCAT(COUNT(*), ' ', COUNT(DISTINCT id), ' ', SUM(id)) FROM many.t{table}");
-            assert_eq!(value(&mut connection, &counts).await, "3000 3000 4498500", "{vendor}");
-        }
-        drop(connection);
-        bench.down().await;
-    }
-}
-
-/// The server may commit what a killed run sent when the next run has read the notes already. The table has no key that
-/// would keep rows from being there twice.
-#[tokio::test(flavor = "multi_thread")]
-async fn real_what_a_killed_run_still_commits_is_not_loaded_twice() {
-    for vendor in vendors().await {
-        let bench = Bench::with(vendor, &["local-infile = ON"]).await;
-        let path = pieces(bench.folder.path(), 1, 60);
-        let keyless = std::fs::read_to_string(&path).unwrap().replace("PRIMARY KEY (`id`), ", "");
-        std::fs::File::create(&path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, keyless.as_bytes()))
-            .unwrap();
-        assert!(abandon_at(&bench, &path, 1).await.is_none());
-        let mut straggler = bench.connect().await;
-        let id = value(&mut straggler, "SELECT restore FROM mainstay_restore.done LIMIT 1").await;
-        let note = format!("INSERT INTO mainstay_restore.done VALUES ('{id}', 'rows:0:59')");
-        let rows: Vec<String> = (2950..3000).map(|id| format!("({id}, 'late')")).collect();
-        let rows = format!("INSERT INTO many.t0 VALUES {}", rows.join(","));
-        run(&mut straggler, &["START TRANSACTION", &note, &rows]).await;
-
-        let watcher = tokio::sync::Mutex::new(bench.connect().await);
-        let next = options();
-        let next = load(&bench, &path, Selection::default(), &next);
-        let let_go = async {
-            let waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
-            // What this shows is older than a tenth of a second, and kept while it is asked for more often.
-            until(300, async || value(&mut *watcher.lock().await, waiting).await == "1").await;
-            let third = load(&bench, &path, Selection::default(), &options()).await.unwrap_err();
-            assert!(third.to_string().contains("another run restores the same dump"), "{third}");
-            run(&mut straggler, &["COMMIT"]).await;
-        };
-        let (done, ()) = tokio::join!(next, let_go);
-        assert!(done.unwrap().resumed, "{vendor}");
-        let counts = "SELECT CONCAT(COUNT(*), ' ', SUM(id), ' ', SUM(v = 'late')) FROM many.t0";
-        assert_eq!(value(&mut straggler, counts).await, "3000 4498500 50", "{vendor}");
-        drop((straggler, watcher));
-        bench.down().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn real_what_was_dropped_since_a_restore_failed_is_restored_anew() {
-    for vendor in vendors().await {
-        let bench = Bench::with(vendor, &["local-infile = ON"]).await;
-        let path = pieces(bench.folder.path(), 2, 3);
-        let sound = std::fs::read_to_string(&path).unwrap();
-        // A key twice in the last piece, which fails, and all before it stays; and one in each table's first.
-        let late = sound.replace("(149,'r''1;49')", "(148,'r''1;49')");
-        let early = late.replace("(1,'r", "(0,'r");
-        let write = |text: &str| {
-            std::fs::File::create(&path)
-                .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-                .unwrap();
-        };
-        let mut connection = bench.connect().await;
-        for dropped in ["DROP TABLE many.t0", "DROP DATABASE many"] {
-            for (text, then) in [(&late, dropped), (&early, "DO 0")] {
-                write(text);
-                let error = load(&bench, &path, Selection::default(), &options()).await.unwrap_err();
-                assert!(format!("{error:?}").contains("1062"), "{error:?}");
-                run(&mut connection, &[then]).await;
-            }
-            write(&sound);
-            assert!(load_all(&bench, &path, &options()).await.resumed, "{vendor}: {dropped}");
-            for table in ["many.t0", "many.t1"] {
-                let counts = format!("SELECT CONCAT(COUNT(*), ' ', SUM(id)) FROM {table}");
-                assert_eq!(value(&mut connection, &counts).await, "150 11175", "{vendor}: {dropped}");
-            }
-            run(&mut connection, &["DROP DATABASE many"]).await;
-        }
-        drop(connection);
-        bench.down().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,7 +75,8 @@ pub(crate) struct BackupCreateArgs {
     /// About how much of a table goes into one file, in MiB of the table.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536), help_heading = "How")]
     pub(crate) chunk_mib: u64,
-    /// Read nothing while the server, a replica, is further behind than this. Default: max_lag in the spec's [backup].
+    /// Read nothing while the server, a replica, is further behind than this, unless it waits for a lock on a definition or of a
+    /// backup. Default: max_lag in the spec's [backup].
     #[arg(long, value_name = "TIME", help_heading = "How")]
     pub(crate) max_lag: Option<Span>,
     /// Read nothing while more of others' sessions than this run a statement. Default: max_running in the spec's

@@ -20,7 +20,8 @@ pub async fn running(connection: &mut Connection, without: &[u64]) -> Result<u64
 }
 
 /// Whether an applier waits for a lock on a definition, or for one that a backup holds: the replica lags until whoever has
-/// it ends. False where other accounts' sessions are not seen.
+/// it ends. False where other accounts' sessions are not seen; MySQL may refuse a login without SELECT on
+/// `performance_schema` instead.
 ///
 /// # Errors
 /// If the connection breaks, or the login may not ask.
