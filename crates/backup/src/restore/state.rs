@@ -45,12 +45,13 @@ pub(crate) async fn lock(loader: &mut Loader, id: &str) -> Result<(), RestoreErr
     }
     let holder = loader.query(&Sql::plain(format!("SELECT IS_USED_LOCK({name}) AS it"))).await;
     let holder = holder.map_err(failed())?;
-    let by = holder.first().and_then(|row| row.parsed::<u64>("it"));
-    let by = by.map_or_else(String::new, |id| {
-        format!(" by session {id} of the target; where its host is gone, KILL {id} there")
+    let holder = holder.first().and_then(|row| row.parsed::<u64>("it"));
+    // It may have ended just now.
+    let (by, end) = holder.map_or_else(Default::default, |id| {
+        (format!(", session {id} of the target,"), format!(", or end it there with KILL {id},"))
     });
     Err(RestoreError::Refused(format!(
-        "another run restores the same dump into the same names{by}: wait for it, or end it, and run this again"
+        "another run{by} restores the same dump into the same names: wait for it{end} and run this again"
     )))
 }
 

@@ -94,7 +94,7 @@ async fn real_what_a_killed_run_still_commits_is_not_loaded_twice() {
             // What this shows is older than a tenth of a second, and kept while it is asked for more often.
             until(300, async || value(&mut *watcher.lock().await, waiting).await == "1").await;
             let third = load(&bench, &path, Selection::default(), &options()).await.unwrap_err();
-            assert!(third.to_string().contains("another run restores the same dump"), "{third}");
+            assert!(third.to_string().contains("there with KILL "), "{third}");
             run(&mut straggler, &["COMMIT"]).await;
         };
         let (done, ()) = tokio::join!(next, let_go);
