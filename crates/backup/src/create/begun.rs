@@ -55,25 +55,31 @@ pub(super) async fn begin(
         tries += 1;
         let held =
             (vendor == Vendor::MySql || tries >= FIRST_HELD) && snapshot::hold_ddl(&mut control).await?;
-        let (catalog, definitions) = known(&mut control, options).await?;
-        let without = options.without_coordinates;
-        let opened = snapshot::open(&mut control, (target, limits), threads, held, without).await;
-        let failure = match opened {
-            // Held by us, commits were not to be held as well; nothing is held any more.
-            Err(failure @ CreateError::NoMoment { .. }) if held && vendor == Vendor::MariaDb => failure,
-            Err(failure) => return Err(failure),
-            Ok(snapshot) => {
-                let names = if held {
-                    Vec::new()
-                } else {
-                    let (_, after) = known(&mut control, options).await?;
-                    catalog::changed(&definitions, &after)
-                };
-                if names.is_empty() {
-                    return Ok((Begun { control, server, catalog, definitions }, snapshot));
+        let failure = match known(&mut control, options).await {
+            // A change of the schema is at it right now. Where it waits for us, nobody else would end that.
+            Err(failure @ CreateError::NotShown { .. }) if !held || vendor == Vendor::MariaDb => {
+                if held {
+                    snapshot::let_ddl_go(&mut control).await?;
                 }
-                snapshot.close().await;
-                CreateError::DefinitionsChanged { names }
+                failure
+            }
+            Err(failure) => return Err(failure),
+            Ok((catalog, definitions)) => {
+                let without = options.without_coordinates;
+                match snapshot::open(&mut control, (target, limits), threads, held, without).await {
+                    // Held by us, commits were not to be held as well; nothing is held any more.
+                    Err(failure @ CreateError::NoMoment { .. }) if held && vendor == Vendor::MariaDb => {
+                        failure
+                    }
+                    Err(failure) => return Err(failure),
+                    Ok(snapshot) => {
+                        let Some(failure) = changed(&mut control, options, held, &definitions).await? else {
+                            return Ok((Begun { control, server, catalog, definitions }, snapshot));
+                        };
+                        snapshot.close().await;
+                        failure
+                    }
+                }
             }
         };
         if tries >= TRIES {
@@ -81,6 +87,26 @@ pub(super) async fn begin(
         }
         tracing::info!(%failure, tries, "another moment is taken");
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// How what there is differs from what was known before the moment; none if it does not.
+async fn changed(
+    control: &mut Connection,
+    options: &CreateOptions,
+    held: bool,
+    before: &BTreeMap<String, String>,
+) -> Result<Option<CreateError>, CreateError> {
+    if held {
+        return Ok(None);
+    }
+    match known(control, options).await {
+        Ok((_, after)) => {
+            let names = catalog::changed(before, &after);
+            Ok((!names.is_empty()).then_some(CreateError::DefinitionsChanged { names }))
+        }
+        Err(failure @ CreateError::NotShown { .. }) => Ok(Some(failure)),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -72,6 +72,15 @@ pub(crate) async fn hold_ddl(control: &mut Connection) -> Result<bool, CreateErr
     }
 }
 
+/// Lets go on MariaDB what [`hold_ddl`] holds.
+///
+/// # Errors
+/// If the server does not do its part.
+pub(crate) async fn let_ddl_go(control: &mut Connection) -> Result<(), CreateError> {
+    let end = Sql::plain("BACKUP STAGE END");
+    control.execute(&end).await.map(drop).during(|| "let schema changes go on".to_owned())
+}
+
 /// Opens `count` sessions at one moment. `control` is a session beside them that locks what has to be locked, and with
 /// `ddl_held` has done [`hold_ddl`]; MySQL's schema changes are held off until it is closed.
 pub(crate) async fn open(

@@ -232,6 +232,30 @@ async fn real_a_schema_that_never_rests_is_held_for_the_snapshot() {
     made_meanwhile(Duration::from_millis(20), 2).await;
 }
 
+/// A server may have no definition of a table to show while it is changed. Here a file is what cannot be shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn real_what_cannot_be_shown_is_looked_at_again() {
+    if !vendors().await.contains(&Vendor::MariaDb) {
+        return;
+    }
+    let bench = Bench::new(Vendor::MariaDb).await;
+    let mut connection = bench.connect().await;
+    run(&mut connection, &["CREATE DATABASE shop", "CREATE TABLE shop.a (id INT PRIMARY KEY)"]).await;
+    let broken = bench.cluster.nodes[0].datadir.join("shop/broken.frm");
+    std::fs::File::create(&broken).and_then(|mut file| std::io::Write::write_all(&mut file, b"no")).unwrap();
+    let error = bench.create(&CreateOptions::new("never")).await.unwrap_err();
+    assert!(error.to_string().contains("shop.broken"), "{error}");
+    let mended = async {
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        std::fs::remove_file(&broken).unwrap();
+    };
+    let options = CreateOptions::new("soon");
+    let (manifest, ()) = tokio::join!(bench.create(&options), mended);
+    assert!(manifest.unwrap().tables.iter().all(|table| table.name == "a"));
+    drop(connection);
+    bench.down().await;
+}
+
 /// Dumps a server some times while a table is made after every `pause`.
 async fn made_meanwhile(pause: Duration, dumps: usize) {
     for vendor in vendors().await {
