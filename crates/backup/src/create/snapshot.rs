@@ -72,13 +72,13 @@ pub(crate) async fn hold_ddl(control: &mut Connection) -> Result<bool, CreateErr
     }
 }
 
-/// Lets go on MariaDB what [`hold_ddl`] holds.
+/// Lets go on MariaDB what [`hold_ddl`] holds, and commits with it.
 ///
 /// # Errors
 /// If the server does not do its part.
 pub(crate) async fn let_ddl_go(control: &mut Connection) -> Result<(), CreateError> {
     let end = Sql::plain("BACKUP STAGE END");
-    control.execute(&end).await.map(drop).during(|| "let schema changes go on".to_owned())
+    control.execute(&end).await.map(drop).during(|| "let schema changes and commits go on".to_owned())
 }
 
 /// Opens `count` sessions at one moment. `control` is a session beside them that locks what has to be locked, and with
@@ -190,7 +190,7 @@ async fn mariadb_staged(
         Ok(agreed(readers).await?.map(|position| (Some(position), source)))
     }
     .await;
-    control.execute(&Sql::plain("BACKUP STAGE END")).await.during(|| "let commits go on".to_owned())?;
+    let_ddl_go(control).await?;
     match opened? {
         None => Err(CreateError::NoMoment { tries: 1, why: "the sessions' positions differ".to_owned() }),
         Some((None, _)) => Ok((None, SnapshotMethod::BackupStage)),

@@ -190,11 +190,7 @@ impl Watcher {
             return Ok(false);
         }
         // A change of a definition may wait until the dump has ended: holding back for it would hold it up.
-        match sessions::waits_for_others(connection).await {
-            Ok(waits) => Ok(!waits),
-            Err(error) if error.is_missing_privilege() => Ok(true),
-            Err(error) => Err(error),
-        }
+        Ok(!sessions::waits_for_others(connection).await?)
     }
 }
 

@@ -240,6 +240,6 @@ async fn real_what_is_damaged_in_the_place_is_found() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test damages a file")]
-fn write(path: &Path, bytes: &[u8]) {
+pub(crate) fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }

@@ -12,7 +12,7 @@ use backup::seal::Identities;
 use dump::fix::Fix;
 use dump::tabledef::{TableDef, alter_add};
 use flavor::Vendor;
-use server::{Connection, Sql};
+use server::{Connection, Sql, Target};
 
 use crate::harness::{Bench, run, value, vendors};
 
@@ -39,11 +39,22 @@ pub(crate) async fn load(
     selection: Selection,
     options: &RestoreOptions,
 ) -> Result<Restored, RestoreError> {
+    load_to(&bench.target(), path, selection, options, Arc::new(Progress::default())).await
+}
+
+/// The same by a target of one's own, watched.
+pub(crate) async fn load_to(
+    target: &Target,
+    path: &Path,
+    selection: Selection,
+    options: &RestoreOptions,
+    progress: Arc<Progress>,
+) -> Result<Restored, RestoreError> {
     let path = path.to_owned();
     let survey = tokio::task::spawn_blocking(move || {
         Source::at_path(&path, &Identities::default())?.survey(&selection, 2, false)
     });
-    restore(survey.await.unwrap()?, &bench.target(), options, Arc::new(Progress::default())).await
+    restore(survey.await.unwrap()?, target, options, progress).await
 }
 
 pub(crate) async fn load_all(bench: &Bench, path: &Path, options: &RestoreOptions) -> Restored {

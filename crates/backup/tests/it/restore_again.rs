@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup::restore::{Progress, RestoreError, Restored, Selection, Source, restore};
-use backup::seal::Identities;
+use backup::restore::{Progress, RestoreError, Restored, Selection};
 
+use crate::archive_faults::write;
 use crate::harness::{Bench, run, value, vendors};
-use crate::restore::{all, load, load_all, options, pieces};
+use crate::restore::{all, load, load_all, load_to, options, pieces};
 
 /// Looks again and again until something is so, for a minute at most.
 async fn until(pause_ms: u64, is_so: impl AsyncFn() -> bool) {
@@ -25,8 +25,6 @@ async fn until(pause_ms: u64, is_so: impl AsyncFn() -> bool) {
 async fn abandon_at(bench: &Bench, path: &Path, rows: u64) -> Option<Result<Restored, RestoreError>> {
     let progress = Arc::new(Progress::default());
     let (options, target) = (options(), bench.target());
-    let survey = Source::at_path(path, &Identities::default()).unwrap();
-    let survey = survey.survey(&Selection::default(), 2, false).unwrap();
     let watched = Arc::clone(&progress);
     tokio::select! {
         biased;
@@ -35,7 +33,7 @@ async fn abandon_at(bench: &Bench, path: &Path, rows: u64) -> Option<Result<Rest
             let standing = watched.standing();
             standing.rows_done >= rows && standing.phase == "loading rows"
         }) => None,
-        done = restore(survey, &target, &options, progress) => Some(done),
+        done = load_to(&target, path, Selection::default(), &options, progress) => Some(done),
     }
 }
 
@@ -75,9 +73,7 @@ async fn real_what_a_killed_run_still_commits_is_not_loaded_twice() {
         let bench = Bench::with(vendor, &["local-infile = ON"]).await;
         let path = pieces(bench.folder.path(), 1, 600);
         let keyless = std::fs::read_to_string(&path).unwrap().replace("PRIMARY KEY (`id`), ", "");
-        std::fs::File::create(&path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, keyless.as_bytes()))
-            .unwrap();
+        write(&path, keyless.as_bytes());
         assert!(abandon_at(&bench, &path, 1).await.is_none());
         let mut straggler = bench.connect().await;
         let id = value(&mut straggler, "SELECT restore FROM mainstay_restore.done LIMIT 1").await;
@@ -114,11 +110,7 @@ async fn real_a_table_that_no_note_tells_of_is_let_be() {
             let bench = Bench::with(vendor, &["local-infile = ON"]).await;
             let path = pieces(bench.folder.path(), 2, 3);
             let sound = std::fs::read_to_string(&path).unwrap().replace("InnoDB", engine);
-            let write = |text: &str| {
-                std::fs::File::create(&path)
-                    .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-                    .unwrap();
-            };
+            let write = |text: &str| write(&path, text.as_bytes());
             let (first, second) = sound.split_at(sound.find("CREATE TABLE `t1`").unwrap());
             write(&format!("{first}{}", second.replacen("PRIMARY KEY (`id`)", "PRIMARY KEY (`ix`)", 1)));
             let failed = load(&bench, &path, Selection::default(), &options()).await.unwrap_err();
@@ -196,19 +188,15 @@ async fn real_keys_that_a_lost_session_still_builds_are_waited_for() {
         let text = std::fs::read_to_string(&path).unwrap();
         let (first, second) = text.split_at(text.find("CREATE TABLE `t1`").unwrap());
         let text = format!("{first}{}", second.replacen(", KEY `v` (`v`))", key, 1));
-        std::fs::File::create(&path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-            .unwrap();
+        write(&path, text.as_bytes());
         assert!(abandon_at(&bench, &path, 1).await.is_none());
         let (mut reader, watcher) = (bench.connect().await, tokio::sync::Mutex::new(bench.connect().await));
         run(&mut reader, &["START TRANSACTION"]).await;
         value(&mut reader, "SELECT COUNT(*) FROM many.t1").await;
 
         let way = Way::to(&bench);
-        let survey = Source::at_path(&path, &Identities::default()).unwrap();
-        let survey = survey.survey(&Selection::default(), 2, false).unwrap();
-        let options = options();
-        let restoring = restore(survey, &way.target, &options, Arc::new(Progress::default()));
+        let (options, progress) = (options(), Arc::new(Progress::default()));
+        let restoring = load_to(&way.target, &path, Selection::default(), &options, progress);
         let let_go = async {
             let waits = async |after: &str| {
                 let waiting = format!("{WAITING}{after}");
@@ -268,11 +256,7 @@ async fn real_what_was_dropped_since_a_restore_failed_is_restored_anew() {
         // A key twice in the last piece, which fails, and all before it stays; and one in each table's first.
         let late = sound.replace("(149,'r''1;49')", "(148,'r''1;49')");
         let early = late.replace("(1,'r", "(0,'r");
-        let write = |text: &str| {
-            std::fs::File::create(&path)
-                .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-                .unwrap();
-        };
+        let write = |text: &str| write(&path, text.as_bytes());
         let mut connection = bench.connect().await;
         for dropped in ["DROP TABLE many.t0", "DROP DATABASE many"] {
             for (text, then) in [(&late, dropped), (&early, "DO 0")] {
